@@ -1,0 +1,38 @@
+# Every target works from a bare clone: the environment in .venv is made, or mended, first.
+PYTHON ?= python3
+ARGS ?=
+RUN := $(PYTHON) tools/environment.py
+# JupyterLab refuses to start as root (in a container, say) unless it is told to.
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help lab test check outputs figures bench constraints clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+
+lab: ## open the lectures in JupyterLab (ARGS=--no-browser prints the address)
+	@$(RUN) jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ROOT) $(ARGS)
+
+test: check ## run every check and test, notebooks included (ARGS: more for pytest)
+	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
+
+check: ## lint, format and types
+	@$(RUN) ruff check
+	@$(RUN) ruff format --check
+	@$(RUN) mypy
+
+outputs: ## execute the notebooks and store their outputs (ARGS: names of notebooks)
+	@$(RUN) python tools/outputs.py $(ARGS)
+
+figures: ## draw everything in img/ again
+	@$(RUN) python tools/photos.py
+	@$(RUN) python -m cnnlib.diagrams
+
+bench: ## compare the speed of cnnlib with the alternatives, as ratios
+	@$(RUN) python benchmarks/correlation.py
+
+constraints: ## pin the newest versions that work together in constraints.txt
+	@$(RUN) python tools/constraints.py
+
+clean: ## remove the environment and everything made by tools
+	rm -rf .venv .venv.lock build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

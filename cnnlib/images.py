@@ -1,0 +1,110 @@
+"""An image file or array, as a checked tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnlib._checks import numbers
+
+# Where relative names are looked for when they are not below the working directory: a notebook
+# runs in its own folder, the pictures lie in the project's.
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def load_image(path: str | Path, *, grey: bool = False) -> Tensor:
+    """Read a picture file into a float tensor with values from 0 (black) to 1 (white).
+
+    Args:
+        path: A file that Pillow can read, such as PNG or JPEG; a relative name is looked for in
+            the working directory and then in the project's folder.
+        grey: Whether to return brightness alone.
+
+    Returns:
+        Shape (height, width) with `grey=True`, else (3, height, width): red, green, blue. What is
+        transparent becomes white, and a photo that a camera marked as rotated is turned upright.
+
+    Raises:
+        FileNotFoundError: There is no such file in either place.
+        ValueError: The file is no picture.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    places = [Path(path), PROJECT / path]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"no image file {str(path)!r} in the working directory or in the project's folder: "
+            f"check the spelling, or give the whole path"
+        )
+    try:
+        with Image.open(found) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode == "I;16" or picture.mode == "L":
+                pixels = np.asarray(picture)
+            else:
+                pixels = np.asarray(picture.convert("RGBA"))
+    except UnidentifiedImageError:
+        raise ValueError(f"{str(path)!r} is not a picture that Pillow can read") from None
+    image = as_image(pixels)
+    if grey:
+        return to_grey(image)
+    return image if image.ndim == 3 else image.expand(3, -1, -1).clone()
+
+
+def as_image(values: Any, name: str = "image") -> Tensor:
+    """Return a picture as a new float32 tensor, channels first; values of 8 or 16 bits go to 0..1.
+
+    Args:
+        values: Shape (height, width), (channels, height, width) or (height, width, channels) with
+            1, 3 or 4 channels: a tensor, array or nested list. Where both could be meant, as in
+            (3, 100, 3), the first axis is the channels. A fourth channel is opacity: what is
+            transparent becomes white.
+        name: What the caller calls it, for messages.
+
+    Returns:
+        Shape (height, width), or (3, height, width) for colour.
+
+    Raises:
+        TypeError: The values are complex numbers or text.
+        ValueError: The shape is not a picture's, or values are NaN or infinite.
+    """
+    tensor = numbers(values, name).detach().cpu()
+    depth = {torch.uint8: 255, torch.uint16: 65535}.get(tensor.dtype, 1)
+    image = tensor.to(torch.float32, copy=True) / depth
+    if image.ndim == 3 and image.shape[0] not in (1, 3, 4) and image.shape[2] in (1, 3, 4):
+        image = image.permute(2, 0, 1).contiguous()
+    if image.ndim == 2:
+        return image
+    if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
+        batch = image.ndim == 4 and image.shape[0] == 1
+        hint = f": drop the batch axis with {name}[0]" if batch else ""
+        raise ValueError(
+            f"expected {name} of shape (height, width), (channels, height, width) or "
+            f"(height, width, channels) with 1, 3 or 4 channels, got {tuple(image.shape)}{hint}"
+        )
+    if image.shape[0] == 4:
+        opacity = image[3]
+        image = image[:3] * opacity + (1 - opacity)
+    return image[0] if image.shape[0] == 1 else image
+
+
+def to_grey(image: Tensor) -> Tensor:
+    """Return the brightness of a picture: 0.299 red + 0.587 green + 0.114 blue.
+
+    Args:
+        image: Shape (height, width), returned as it is, or (3, height, width).
+
+    Returns:
+        Shape (height, width).
+
+    Source: ITU-R BT.601, also Pillow's mode "L".
+    """
+    if image.ndim == 2:
+        return image
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
+    return torch.einsum("c,chw->hw", weights, image.double()).to(image.dtype)

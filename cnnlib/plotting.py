@@ -1,0 +1,341 @@
+"""The still pictures of the course. Each function returns one Figure, already closed.
+
+A cell that ends in a call shows its picture once; in a loop or a script, use `display(figure)` or
+`figure.savefig(...)`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, ParamSpec
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from cnnlib._checks import numbers, pair
+from cnnlib.convolution import output_size
+from cnnlib.images import as_image, to_grey
+
+STYLE = "cnnlib.course"
+# One thing, one colour (Okabe and Ito, safe for colour-blind readers), in every picture.
+INPUT, KERNEL, OUTPUT, FOCUS = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PADDING, NOTE = "#E5E5E5", "#444444"
+# Negative blue, positive vermilion, 0 white; the blue end is darker, so that grey prints differ.
+SIGNED = LinearSegmentedColormap.from_list(
+    "signed", ["#002F49", INPUT, "#8FBEDC", "#FFFFFF", "#F3BE98", FOCUS, "#A84A00"]
+)
+WIDTH = 8.0  # inches
+P = ParamSpec("P")
+WRITTEN = 8  # grids up to this size show their values
+
+
+def _in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Let a function draw in the style of the course, and close what it returns.
+
+    Jupyter shows an open figure at the end of the cell, and one that is a cell's value besides:
+    closed, it is shown once.
+    """
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with plt.style.context(STYLE):
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()  # ticks take their style when they are first drawn
+        plt.close(figure)
+        return figure
+
+    return wrapper
+
+
+@_in_style
+def plot_conv(
+    image: Any, kernel: Any, *, padding: str | int | tuple[int, int] = "same", axis: bool = False
+) -> Figure:
+    """Show an image, a kernel, and their cross-correlation.
+
+    The result is exactly that: no bias, nothing clipped. A colour image is filtered channel by
+    channel and shown in colour where every value lies between 0 and 1, else as brightness.
+
+    Args:
+        image: Shape (height, width), (3, height, width) or (height, width, 3); see `as_image`.
+        kernel: Shape (height, width) or (1, 1, height, width).
+        padding: "same" adds zeros so that the size is kept, for an even size one more below and
+            to the right (as PyTorch does); or pixels on each side, an int or a pair.
+        axis: Whether to number rows and columns.
+
+    Returns:
+        The figure: "Original", "Kernel", "Filtered".
+
+    Raises:
+        TypeError: Complex numbers or text, or a fractional padding.
+        ValueError: A wrong shape, NaN or infinite values, a negative padding, or a kernel that is
+            larger than the padded image.
+    """
+    original, weight = as_image(image), _as_kernel(kernel)
+    above, below, left, right = _margins(original, weight, padding)
+    padded = F.pad(original.reshape(-1, 1, *original.shape[-2:]), (left, right, above, below))
+    result = F.conv2d(padded, weight[None, None])[:, 0]
+    if len(result) == 3 and (result.min() < 0 or result.max() > 1):
+        result = to_grey(result)
+    result = result.squeeze(0)
+    # Zeros around the image make a false edge there: colours are spread over what lies inside it.
+    inside = result[..., above : result.shape[-2] - below, left : result.shape[-1] - right]
+    norm, _ = _scale(result, inside if inside.numel() else result)
+    figure, axes = plt.subplots(ncols=3, figsize=(WIDTH, 3), width_ratios=[1, 0.6, 1.12])
+    _draw(axes[0], original, "Original", axis=axis)
+    _draw(axes[1], weight, "Kernel")
+    mappable = _draw(axes[2], result, "Filtered", norm=norm, axis=axis)
+    if mappable is not None:
+        ends = {(True, True): "both", (True, False): "min", (False, True): "max"}
+        beyond = bool(result.min() < (norm.vmin or 0)), bool(result.max() > (norm.vmax or 0))
+        figure.colorbar(mappable, ax=axes[2], shrink=0.75, extend=ends.get(beyond, "neither"))
+    return figure
+
+
+@_in_style
+def plot_convs(image: Any, conv_layer: nn.Conv2d, axis: bool = False) -> Figure:
+    """Show an image and what each filter of a convolutional layer makes of it, bias included.
+
+    All maps share one colour scale, so they can be compared.
+
+    Args:
+        image: Shape (height, width), (3, height, width) or (height, width, 3); see `as_image`.
+        conv_layer: Any `torch.nn.Conv2d`, on any device, for as many channels as the image has.
+        axis: Whether to number rows and columns.
+
+    Returns:
+        The figure: "Original", "Filter 1", "Filter 2", ...
+
+    Raises:
+        TypeError: conv_layer is no `torch.nn.Conv2d`, or the image is not made of real numbers.
+        ValueError: The numbers of channels differ, the kernel is larger than the padded image, or
+            a value is NaN or infinite.
+    """
+    original = as_image(image)
+    maps = _apply(conv_layer, original)
+    panels = len(maps) + 1
+    columns = panels if panels <= 4 else min(math.ceil(math.sqrt(panels)), 8)
+    rows = math.ceil(panels / columns)
+    beside, below = (0.6, 0.8) if axis else (0.05, 0.6)  # inches for numbers and titles
+    cell = ((WIDTH - 1.2) / columns - beside) * original.shape[-2] / original.shape[-1]
+    size = (WIDTH, rows * (min(cell, 8.0) + below))
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    _draw(axes.flat[0], original, "Original", axis=axis)
+    norm, cmap = _scale(maps)
+    for number, (ax, values) in enumerate(zip(axes.flat[1:], maps, strict=False), start=1):
+        _draw(ax, values, f"Filter {number}", norm=norm, axis=axis)
+    for ax in axes.flat[panels:]:
+        ax.set_axis_off()
+    height, width = maps.shape[1:]
+    figure.colorbar(
+        ScalarMappable(norm, cmap),
+        ax=axes,
+        label=f"feature map{'s' * (len(maps) > 1)}, {height} × {width}",
+        shrink=0.8 if rows == 1 else 0.5,
+    )
+    return figure
+
+
+@_in_style
+def plot_maps(maps: Mapping[str, Any], *, height: float = 2.6) -> Figure:
+    """Show matrices side by side under their names; values are written into small ones.
+
+    Args:
+        maps: Names, and what `as_image` takes (integers stay as they are).
+        height: Height of the figure in inches.
+
+    Returns:
+        The figure. Each matrix has its own colour scale.
+    """
+    sizes = {name: as_image(values, name) for name, values in maps.items()}
+    figure, axes = plt.subplots(
+        ncols=len(maps),
+        figsize=(WIDTH, height),
+        width_ratios=[max(values.shape[-1], 2) ** 0.5 for values in sizes.values()],
+        squeeze=False,
+    )
+    for ax, (name, values) in zip(axes.flat, sizes.items(), strict=True):
+        mappable = _draw(ax, values, name)
+        if mappable is not None and max(values.shape[-2:]) > WRITTEN:
+            figure.colorbar(mappable, ax=ax, shrink=0.8)
+    return figure
+
+
+@_in_style
+def plot_overlap(
+    f: Callable[[np.ndarray], np.ndarray],
+    g: Callable[[np.ndarray], np.ndarray],
+    z: np.ndarray,
+    at: Sequence[float],
+) -> Figure:
+    """Show the convolution of two curves as an overlap: g flipped, shifted by x, times f.
+
+    Args:
+        f: A function of an array.
+        g: Another one.
+        z: Where to evaluate them: evenly spaced, and wide enough that both are 0 at the ends.
+        at: The shifts x to stop at, in increasing order.
+
+    Returns:
+        The figure: a panel for each shift, and below them the whole of (f * g)(x).
+    """
+    products = {x: f(z) * g(x - z) for x in at}
+    areas = {x: float(np.trapezoid(product, z)) for x, product in products.items()}
+    top = 1.15 * max(f(z).max(), g(z).max())
+    figure = plt.figure(figsize=(WIDTH, 5.2))
+    grid = figure.add_gridspec(2, len(at))
+    for column, x in enumerate(at):
+        ax = figure.add_subplot(grid[0, column])
+        ax.plot(z, f(z), color=INPUT, label="f(z)")
+        ax.plot(z, g(x - z), color=KERNEL, linestyle="--", label="g(x − z)")
+        ax.fill_between(z, products[x], color=OUTPUT, alpha=0.5, hatch="///", label="product")
+        ax.set(title=f"x = {x:g}\narea {areas[x]:.2f}", xlabel="z", ylim=(0, top))
+        if column:
+            ax.set_yticklabels([])
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    ax = figure.add_subplot(grid[1, :])
+    ax.plot(z, [np.trapezoid(f(z) * g(x - z), z) for x in z], color=OUTPUT)
+    ax.plot(list(areas), list(areas.values()), "o", color=FOCUS, markersize=9)
+    ax.set(xlabel="x", ylabel="(f ∗ g)(x)")
+    return figure
+
+
+def draw_values(
+    ax: Axes, values: Tensor, colours: Any = "black", size: float = 12, at: tuple[int, int] = (0, 0)
+) -> None:
+    """Write each value of a small matrix into the middle of its cell.
+
+    Args:
+        ax: Where; the cell of row i and column j is centred on (j, i).
+        values: Shape (height, width).
+        colours: One colour, or an array of them of that shape.
+        size: Size of the text in points.
+        at: Row and column of the first value.
+    """
+    colours = np.broadcast_to(np.asarray(colours), tuple(values.shape))
+    texts = np.reshape(_texts(values), colours.shape)
+    for (i, j), text in np.ndenumerate(texts):
+        x, y = at[1] + j, at[0] + i
+        ax.text(x, y, text, ha="center", va="center", color=colours[i, j], fontsize=size)
+
+
+def format_value(value: Tensor | float) -> str:
+    """Write a number with three digits, without exponent or "-0": 12, 0.0625, −0.333."""
+    text = f"{float(value):.3g}" if abs(float(value)) < 1000 else f"{float(value):.0f}"
+    return "0" if text == "-0" else text.replace("-", "−")
+
+
+def _texts(values: Tensor) -> list[str]:
+    """Write the values of a matrix; as fractions where those are shorter, like 1/16 for 0.0625."""
+    texts = [format_value(value) for value in values.flatten()]
+    parts = [Fraction(float(value)) for value in values.flatten()]
+    if max(map(len, texts)) > 4 and all(part.denominator <= 64 for part in parts):
+        return [str(part).replace("-", "−") for part in parts]
+    return texts
+
+
+def _draw(
+    ax: Axes, values: Tensor, title: str, *, norm: Normalize | None = None, axis: bool = False
+) -> ScalarMappable | None:
+    """Draw one picture or map; return what a colour bar needs, None for a colour picture."""
+    if values.ndim == 3:
+        low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
+        mappable = None
+        ax.imshow(((values - low) / (high - low)).permute(1, 2, 0))
+    else:
+        own, cmap = _scale(values)
+        norm = norm or own
+        if norm.vmin is not None and norm.vmin < 0:
+            cmap = SIGNED
+        mappable = ax.imshow(values, cmap=cmap, norm=norm)
+        if max(values.shape) <= WRITTEN:
+            shades = np.asarray(cmap(norm(values.numpy())))[..., :3] @ [0.299, 0.587, 0.114]
+            draw_values(ax, values, np.where(shades > 0.5, "black", "white"), _fitting(ax, values))
+    ax.spines[:].set_visible(True)
+    height, width = values.shape[-2:]
+    ax.set_title(title)
+    if axis:
+        ax.set(xlabel="column", ylabel="row")
+    else:
+        ax.set(xticks=[], yticks=[], xlabel=f"{height} × {width}")
+    return mappable
+
+
+def _fitting(ax: Axes, values: Tensor) -> float:
+    """Return the size of text, in points, at which every value fits into its cell."""
+    longest = max(len(text) for text in _texts(values))
+    inches = ax.get_position().width * ax.figure.get_figwidth() / values.shape[1]  # type: ignore[union-attr]
+    return min(12.0, 72 * inches / (0.7 * longest))
+
+
+def _scale(values: Tensor, within: Tensor | None = None) -> tuple[Normalize, Any]:
+    """Return limits and colours: centred on 0 where values are signed, else grey from 0 up.
+
+    The largest value `within` sets the limit (all values, if that is not given).
+    """
+    largest = float((values if within is None else within).abs().max())
+    if values.min() < 0:
+        return Normalize(-(largest or 1.0), largest or 1.0), SIGNED
+    return Normalize(0.0, max(largest, 1.0)), plt.get_cmap("gray")
+
+
+def _as_kernel(kernel: Any) -> Tensor:
+    weight = numbers(kernel, "kernel").detach().cpu().float()
+    if weight.ndim == 4 and weight.shape[:2] == (1, 1):
+        weight = weight[0, 0]
+    if weight.ndim != 2:
+        raise ValueError(
+            f"expected a kernel of shape (height, width) or (1, 1, height, width), got "
+            f"{tuple(weight.shape)}: for several kernels, use plot_convs with a torch.nn.Conv2d"
+        )
+    return weight
+
+
+def _margins(
+    image: Tensor, kernel: Tensor, padding: str | int | tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return how many zeros go above, below, left and right of the image."""
+    if padding == "same":
+        (above, below), (left, right) = (((k - 1) // 2, k // 2) for k in kernel.shape)
+    elif isinstance(padding, str):
+        raise ValueError(f'expected padding "same", a number or a pair, got {padding!r}')
+    else:
+        above, left = below, right = pair(padding, "padding", 0)
+        output_size(tuple(image.shape[-2:]), tuple(kernel.shape), (above, left))  # or refuses
+    return above, below, left, right
+
+
+def _apply(layer: nn.Conv2d, image: Tensor) -> Tensor:
+    """Return a layer's output for one image, shape (filters, height, width), float32 on the CPU."""
+    if not isinstance(layer, nn.Conv2d):
+        raise TypeError(
+            f"expected a torch.nn.Conv2d layer, got {type(layer).__name__}: "
+            f"pass one layer of a model, for example model[0]"
+        )
+    channels = image if image.ndim == 3 else image[None]
+    if len(channels) != layer.in_channels:
+        raise ValueError(
+            f"the image has {len(channels)} channel(s) and the layer expects {layer.in_channels}: "
+            f"load the image with or without grey=True, or change the layer's in_channels"
+        )
+    weight = numbers(layer.weight, "the layer's weight")
+    if not isinstance(layer.padding, str):
+        size, kernel = (
+            (image.shape[-2], image.shape[-1]),
+            (layer.kernel_size[0], layer.kernel_size[1]),
+        )
+        output_size(size, kernel, layer.padding, dilation=layer.dilation)  # refuses with words
+    with torch.no_grad():
+        maps: Tensor = layer(channels[None].to(weight.device, weight.dtype))[0]
+    return maps.float().cpu()

@@ -1,0 +1,35 @@
+"""Pin the newest versions that work together, for every system and Python, in constraints.txt."""
+
+import re
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+# torch and torchvision go together; a newer pair is chosen by hand, here.
+CHOSEN = ["torch==2.14.1", "torchvision==0.29.1"]
+# torch pins the CUDA libraries itself, and another build of torch needs other ones.
+CUDA = re.compile(r"nvidia-|cuda-|triton")
+HEAD = """\
+# The versions that were tested together, on every system. Made by `make constraints`; edited by
+# no one. `make lab` and `make test` install exactly these.
+"""
+
+
+def main() -> None:
+    """Resolve pyproject.toml with uv and write the pins."""
+    command = "uv pip compile pyproject.toml --extra test --universal --python-version 3.11"
+    command += " --fork-strategy fewest --no-header --no-annotate --quiet --constraints -"
+    resolved = subprocess.run(
+        command.split(),
+        cwd=HERE,
+        input="\n".join(CHOSEN),
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    pins = [line for line in resolved.stdout.splitlines() if not CUDA.match(line)]
+    (HERE / "constraints.txt").write_text(HEAD + "\n".join(pins) + "\n")
+
+
+if __name__ == "__main__":
+    main()
