@@ -1,4 +1,4 @@
-"""Draws the animations in img/, each with its first step as a still beside it.
+"""Draws the pictures in img/; an animation has its first step beside it as a still.
 
 `python -m cnnlib.diagrams` (or `make figures`) draws them all again.
 """
@@ -17,9 +17,10 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
+from cnnlib import kernels
 from cnnlib._checks import matrix, pair
 from cnnlib.convolution import Size, corr2d
-from cnnlib.images import PROJECT
+from cnnlib.images import PROJECT, load_image
 from cnnlib.plotting import (
     FOCUS,
     INPUT,
@@ -31,6 +32,7 @@ from cnnlib.plotting import (
     WIDTH,
     draw_values,
     format_value,
+    plot_conv,
 )
 
 SECONDS = 1.5  # for each step
@@ -187,7 +189,9 @@ def _rasterised(figure: Any) -> Image.Image:
 
 
 def main() -> None:
-    """Draw every animation of the course into img/."""
+    """Draw every picture of the course that is not a photograph into img/."""
+    cat = load_image("img/cat.png", grey=True)
+    plot_conv(cat, kernels.edges()).savefig(PROJECT / "img" / "edges.png", bbox_inches="tight")
     # The arrays of Dumoulin and Visin, A guide to convolution arithmetic for deep learning.
     image = [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]]
     kernel = [[0, 1, 2], [2, 2, 0], [0, 1, 2]]

@@ -30,9 +30,9 @@ def load_image(path: str | Path, *, grey: bool = False) -> Tensor:
 
     Raises:
         FileNotFoundError: There is no such file in either place.
-        ValueError: The file is no picture.
+        ValueError: The file is no picture, or a broken one.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     places = [Path(path), PROJECT / path]
     found = next((place for place in places if place.is_file()), None)
@@ -44,12 +44,13 @@ def load_image(path: str | Path, *, grey: bool = False) -> Tensor:
     try:
         with Image.open(found) as file:
             picture = ImageOps.exif_transpose(file)
-            if picture.mode == "I;16" or picture.mode == "L":
+            opaque = "transparency" not in picture.info
+            if picture.mode.startswith("I;16") or (picture.mode == "L" and opaque):
                 pixels = np.asarray(picture)
             else:
                 pixels = np.asarray(picture.convert("RGBA"))
-    except UnidentifiedImageError:
-        raise ValueError(f"{str(path)!r} is not a picture that Pillow can read") from None
+    except (OSError, SyntaxError) as error:  # no picture, or half of one
+        raise ValueError(f"{str(path)!r} is not a picture that Pillow can read: {error}") from None
     image = as_image(pixels)
     if grey:
         return to_grey(image)

@@ -93,7 +93,10 @@ def plot_conv(
     norm, _ = _scale(result, inside if inside.numel() else result)
     figure, axes = plt.subplots(ncols=3, figsize=(WIDTH, 3), width_ratios=[1, 0.6, 1.12])
     _draw(axes[0], original, "Original", axis=axis)
-    _draw(axes[1], weight, "Kernel")
+    own, _ = _scale(weight, unit=float(weight.abs().max()))
+    weights = _draw(axes[1], weight, "Kernel", norm=own)
+    if weights is not None and max(weight.shape) > WRITTEN:
+        figure.colorbar(weights, ax=axes[1], shrink=0.45)
     mappable = _draw(axes[2], result, "Filtered", norm=norm, axis=axis)
     if mappable is not None:
         ends = {(True, True): "both", (True, False): "min", (False, True): "max"}
@@ -252,13 +255,13 @@ def _draw(
     if values.ndim == 3:
         low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
         mappable = None
-        ax.imshow(((values - low) / (high - low)).permute(1, 2, 0))
+        ax.imshow(((values - low) / (high - low)).permute(1, 2, 0).numpy())
     else:
         own, cmap = _scale(values)
         norm = norm or own
         if norm.vmin is not None and norm.vmin < 0:
             cmap = SIGNED
-        mappable = ax.imshow(values, cmap=cmap, norm=norm)
+        mappable = ax.imshow(values.numpy(), cmap=cmap, norm=norm)
         if max(values.shape) <= WRITTEN:
             shades = np.asarray(cmap(norm(values.numpy())))[..., :3] @ [0.299, 0.587, 0.114]
             draw_values(ax, values, np.where(shades > 0.5, "black", "white"), _fitting(ax, values))
@@ -276,18 +279,21 @@ def _fitting(ax: Axes, values: Tensor) -> float:
     """Return the size of text, in points, at which every value fits into its cell."""
     longest = max(len(text) for text in _texts(values))
     inches = ax.get_position().width * ax.figure.get_figwidth() / values.shape[1]  # type: ignore[union-attr]
-    return min(12.0, 72 * inches / (0.7 * longest))
+    return min(12.0, 72 * inches / (0.8 * longest))
 
 
-def _scale(values: Tensor, within: Tensor | None = None) -> tuple[Normalize, Any]:
+def _scale(
+    values: Tensor, within: Tensor | None = None, unit: float = 1.0
+) -> tuple[Normalize, Any]:
     """Return limits and colours: centred on 0 where values are signed, else grey from 0 up.
 
-    The largest value `within` sets the limit (all values, if that is not given).
+    The largest value `within` sets the limit (all values, if that is not given); what has no
+    signs reaches up to `unit` at least, so that a dark photograph stays dark.
     """
-    largest = float((values if within is None else within).abs().max())
+    largest = float((values if within is None else within).abs().max()) or 1.0
     if values.min() < 0:
-        return Normalize(-(largest or 1.0), largest or 1.0), SIGNED
-    return Normalize(0.0, max(largest, 1.0)), plt.get_cmap("gray")
+        return Normalize(-largest, largest), SIGNED
+    return Normalize(0.0, max(largest, unit)), plt.get_cmap("gray")
 
 
 def _as_kernel(kernel: Any) -> Tensor:
@@ -330,12 +336,15 @@ def _apply(layer: nn.Conv2d, image: Tensor) -> Tensor:
             f"load the image with or without grey=True, or change the layer's in_channels"
         )
     weight = numbers(layer.weight, "the layer's weight")
-    if not isinstance(layer.padding, str):
+    if layer.bias is not None:
+        numbers(layer.bias, "the layer's bias")
+    if layer.padding != "same":
+        padding = 0 if isinstance(layer.padding, str) else layer.padding
         size, kernel = (
             (image.shape[-2], image.shape[-1]),
             (layer.kernel_size[0], layer.kernel_size[1]),
         )
-        output_size(size, kernel, layer.padding, dilation=layer.dilation)  # refuses with words
+        output_size(size, kernel, padding, dilation=layer.dilation)  # refuses with words
     with torch.no_grad():
         maps: Tensor = layer(channels[None].to(weight.device, weight.dtype))[0]
     return maps.float().cpu()

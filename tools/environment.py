@@ -89,13 +89,19 @@ def build():
             "pip could not install the packages (its words are above): see that the network "
             "works, then type the same command again."
         )
+    note_ready()
+
+
+def note_ready():
+    """Write down that the environment is whole, and what that means."""
     with open(READY, "w") as file:
         json.dump({"recipe": recipe(), "installed": installed()}, file, indent=1)
 
 
 def run(command):
     """Run a step of the build in sight, and say whether it worked; stop if the disk is full."""
-    process = subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE)
+    # close_fds=False hands the lock down: if this process is killed, the next one waits for pip.
+    process = subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE, close_fds=False)
     words = b""
     for line in process.stderr:
         os.write(2, line)
@@ -129,6 +135,8 @@ def main(command):
         stop(__doc__.split("\n\n")[1])
     if state() != "ready":
         with open(ENV + ".lock", "w") as file:
+            if hasattr(os, "set_inheritable"):
+                os.set_inheritable(file.fileno(), True)
             lock(file)
             if state() != "ready":  # another build may have ended meanwhile
                 build()
@@ -146,4 +154,7 @@ def main(command):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        stop("interrupted; the same command goes on where it must.")
