@@ -30,7 +30,7 @@ def load_image(path: str | Path, *, grey: bool = False) -> Tensor:
 
     Raises:
         FileNotFoundError: There is no such file in either place.
-        ValueError: The file is no picture, or a broken one.
+        ValueError: The file is no picture, a broken one, or one of 32 bits per channel.
     """
     from PIL import Image, ImageOps
 
@@ -47,8 +47,13 @@ def load_image(path: str | Path, *, grey: bool = False) -> Tensor:
             opaque = "transparency" not in picture.info
             if picture.mode.startswith("I;16") or (picture.mode == "L" and opaque):
                 pixels = np.asarray(picture)
-            else:
-                pixels = np.asarray(picture.convert("RGBA"))
+            elif picture.mode in ("I", "F"):
+                raise ValueError(
+                    f"{str(path)!r} holds 32-bit values, and nothing says which of them is white: "
+                    f"read it with numpy.asarray(PIL.Image.open(...)) and scale it to 0..1"
+                )
+            else:  # channels first, so that a height of 3 or 4 is not taken for the channels
+                pixels = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
     except (OSError, SyntaxError) as error:  # no picture, or half of one
         raise ValueError(f"{str(path)!r} is not a picture that Pillow can read: {error}") from None
     image = as_image(pixels)

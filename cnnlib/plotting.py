@@ -134,7 +134,7 @@ def plot_convs(image: Any, conv_layer: nn.Conv2d, axis: bool = False) -> Figure:
     size = (WIDTH, rows * (min(cell, 8.0) + below))
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     _draw(axes.flat[0], original, "Original", axis=axis)
-    norm, cmap = _scale(maps)
+    norm, cmap = _scale(maps, unit=0.0)
     for number, (ax, values) in enumerate(zip(axes.flat[1:], maps, strict=False), start=1):
         _draw(ax, values, f"Filter {number}", norm=norm, axis=axis)
     for ax in axes.flat[panels:]:
@@ -154,7 +154,7 @@ def plot_maps(maps: Mapping[str, Any], *, height: float = 2.6) -> Figure:
     """Show matrices side by side under their names; values are written into small ones.
 
     Args:
-        maps: Names, and what `as_image` takes (integers stay as they are).
+        maps: Names, and matrices or pictures that `as_image` takes.
         height: Height of the figure in inches.
 
     Returns:
@@ -235,12 +235,18 @@ def draw_values(
 
 def format_value(value: Tensor | float) -> str:
     """Write a number with three digits, without exponent or "-0": 12, 0.0625, −0.333."""
-    text = f"{float(value):.3g}" if abs(float(value)) < 1000 else f"{float(value):.0f}"
+    value = float(value)
+    if abs(value) < 999.5:
+        text = np.format_float_positional(value, 3, unique=False, fractional=False, trim="-")
+    else:
+        text = f"{value:.0f}"
     return "0" if text == "-0" else text.replace("-", "−")
 
 
 def _texts(values: Tensor) -> list[str]:
     """Write the values of a matrix; as fractions where those are shorter, like 1/16 for 0.0625."""
+    # What rounding leaves of a 0 is written as 0.
+    values = torch.where(values.abs() < 1e-6 * values.abs().max(), 0, values)
     texts = [format_value(value) for value in values.flatten()]
     parts = [Fraction(float(value)) for value in values.flatten()]
     if max(map(len, texts)) > 4 and all(part.denominator <= 64 for part in parts):
@@ -336,8 +342,6 @@ def _apply(layer: nn.Conv2d, image: Tensor) -> Tensor:
             f"load the image with or without grey=True, or change the layer's in_channels"
         )
     weight = numbers(layer.weight, "the layer's weight")
-    if layer.bias is not None:
-        numbers(layer.bias, "the layer's bias")
     if layer.padding != "same":
         padding = 0 if isinstance(layer.padding, str) else layer.padding
         size, kernel = (
@@ -347,4 +351,4 @@ def _apply(layer: nn.Conv2d, image: Tensor) -> Tensor:
         output_size(size, kernel, padding, dilation=layer.dilation)  # refuses with words
     with torch.no_grad():
         maps: Tensor = layer(channels[None].to(weight.device, weight.dtype))[0]
-    return maps.float().cpu()
+    return numbers(maps.float().cpu(), "the layer's output")

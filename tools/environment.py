@@ -61,7 +61,7 @@ def state():
         if not intact or note["recipe"]["folder"] != HERE:
             return "broken"
         return "ready" if note["recipe"] == recipe() else "old"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (IOError, OSError, ValueError, KeyError, TypeError):  # IOError: Python 2 has both
         return "broken"
 
 
@@ -108,7 +108,8 @@ def run(command):
         words += line
     if process.wait() == 0:
         return True
-    if b"No space left on device" in words or b"not enough space on the disk" in words:
+    full = b"No space left on device" in words or b"not enough space on the disk" in words
+    if full or shutil.disk_usage(HERE).free < 50e6:  # ensurepip keeps its words to itself
         shutil.rmtree(ENV, ignore_errors=True)  # half of it is of no use, and the disk is full
         stop(
             "the disk is full: the environment needs {} GB in {} and, while it is made, in {} "

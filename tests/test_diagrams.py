@@ -1,0 +1,113 @@
+"""Animations show every step, stop on the last one, and the stored ones are up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from cnnlib import diagrams
+from cnnlib.convolution import corr2d
+from cnnlib.images import PROJECT
+
+
+def decoded(path: Path) -> list[np.ndarray]:
+    with Image.open(path) as file:
+        frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(file)]
+    return [np.asarray(frame, dtype=float) for frame in frames]
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the mean absolute difference, of 255."""
+    assert one.shape == other.shape
+    return float(abs(one - other).mean())
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ((3, 4), {}),
+        ((2, 3), {"padding": (1, 0)}),
+        ((5, 4), {"stride": (2, 1)}),
+        ((4, 3), {"dilation": (2, 1), "padding": (0, 1), "stride": 2}),
+    ],
+)
+def test_one_picture_for_each_value_of_the_output(
+    shape: tuple[int, int], settings: dict[str, Any]
+) -> None:
+    before = dict(mpl.rcParams)
+    image, kernel = torch.randn(shape), torch.tensor([[1, -2], [0, 3]])
+    kept = image.clone()
+    frames = diagrams.sliding_kernel(image, kernel, **settings)
+    assert len(frames) == corr2d(image, kernel, **settings).numel()
+    assert {frame.size for frame in frames} == {(800, 420)}
+    assert len({frame.tobytes() for frame in frames}) == len(frames)
+    assert torch.equal(image, kept)
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("image", "settings", "error", "words"),
+    [
+        ([], {}, ValueError, "image is empty"),
+        ([[1]], {}, ValueError, "over 2 pixels .* only 1"),
+        (np.ones((3, 3)), {"stride": 0.5}, TypeError, "whole number for stride"),
+        (np.ones((3, 3)), {"padding": -1}, ValueError, "padding must be 0 or more"),
+    ],
+)
+def test_sliding_kernel_refuses(
+    image: Any, settings: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        diagrams.sliding_kernel(image, np.ones((2, 2)), **settings)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_animation_plays_once_and_stops_on_its_last_picture(count: int, tmp_path: Path) -> None:
+    stripes = np.zeros((30, 30, 3), np.uint8)
+    stripes[:10], stripes[10:20] = (0, 114, 178), (230, 159, 0)
+    frames = [Image.fromarray(np.roll(stripes, 10 * step, axis=0)) for step in range(count)]
+    diagrams.save_animation(frames, tmp_path / "test.gif")
+    with Image.open(tmp_path / "test.gif") as file:
+        assert getattr(file, "n_frames", 1) == count
+        assert "loop" not in file.info
+        assert count == 1 or file.info["duration"] == 1000 * diagrams.SECONDS
+    for frame, stored in zip(frames, decoded(tmp_path / "test.gif"), strict=True):
+        assert difference(np.asarray(frame, dtype=float), stored) < 2
+    (still,) = decoded(tmp_path / "test-still.png")
+    assert difference(np.asarray(frames[0], dtype=float), still) == 0
+
+
+def test_save_animation_refuses_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a picture or more, got none"):
+        diagrams.save_animation([], tmp_path / "test.gif")
+
+
+def test_stored_pictures_are_what_is_drawn_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "img").mkdir()
+    monkeypatch.setattr(diagrams, "PROJECT", tmp_path)
+    diagrams.main()
+    names = sorted(path.name for path in (tmp_path / "img").iterdir())
+    assert {"sliding-kernel.gif", "sliding-kernel-still.png"} <= set(names)
+    for name in names:
+        pairs = zip(decoded(tmp_path / "img" / name), decoded(PROJECT / "img" / name), strict=True)
+        assert all(difference(*pair) < 2 for pair in pairs), name
+
+
+def test_the_stored_animation_has_nine_steps_and_plays_once() -> None:
+    frames = decoded(PROJECT / "img" / "sliding-kernel.gif")
+    assert len(frames) == 9
+    with Image.open(PROJECT / "img" / "sliding-kernel.gif") as file:
+        assert "loop" not in file.info
+    (still,) = decoded(PROJECT / "img" / "sliding-kernel-still.png")
+    assert difference(frames[0], still) < 2
+    assert all(difference(frame, still) > 0.1 for frame in frames[1:])
