@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ParamSpec
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -51,6 +52,8 @@ def _in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with plt.style.context(STYLE):
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()  # ticks take their style when they are first drawn
+            interactive = matplotlib.is_interactive()  # Jupyter's first figure switches this on
+        matplotlib.interactive(interactive)
         plt.close(figure)
         return figure
 

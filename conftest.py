@@ -1,0 +1,76 @@
+"""Let nbval compare pictures too: it sees them on both sides and leaves them out."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --pictures."""
+    parser.addoption(
+        "--pictures",
+        default="build/pictures",
+        help="folder, from the project's, for stored and fresh pictures that differ",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Follow nbval's comparison of a cell's outputs by one of its pictures."""
+    from nbval.plugin import IPyNbCell
+
+    compare_texts = IPyNbCell.compare_outputs
+    if hasattr(compare_texts, "with_pictures"):  # this file can be loaded twice, see `-p`
+        return
+
+    def compare_outputs(cell: Any, test: Any, ref: Any, skip_compare: Any = None) -> bool:
+        same: bool = compare_texts(cell, test, ref, skip_compare)
+        complaints = _compare_pictures(cell, ref, test)
+        cell.comparison_traceback.extend(complaints)
+        return same and not complaints
+
+    compare_outputs.with_pictures = True  # type: ignore[attr-defined]
+    IPyNbCell.compare_outputs = compare_outputs
+
+
+def _compare_pictures(cell: Any, stored: Any, fresh: Any) -> list[str]:
+    """Return what is wrong with a cell's pictures, and write those for someone to look at."""
+    from tests.pictures import compare, difference, pictures
+
+    folder = Path(cell.config.rootpath, cell.config.getoption("pictures"))
+    complaints = []
+    pairs = zip_longest(pictures(stored), pictures(fresh))
+    for number, (old, new) in enumerate(pairs, start=1):
+        files = {"stored": old, "fresh": new}
+        if old is None:
+            reason = "none is stored, and the cell draws one now"
+        elif new is None:
+            reason = "one is stored, and the cell draws none now"
+        else:
+            result = compare(old, new)
+            if result.alike:
+                continue
+            reason = result.reason
+            files["difference"] = difference(old, new)
+        start = folder / f"{cell.parent.path.stem}-cell{cell.cell_num}-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        written = {name: picture for name, picture in files.items() if picture is not None}
+        for name, picture in written.items():
+            _write(Path(f"{start}-{name}.png"), picture)
+        complaints.append(
+            f"Picture {number} of this cell: {reason}. Look at {start}-"
+            f"{{{','.join(written)}}}.png. Is the new one right? `make outputs` stores it."
+        )
+    return complaints
+
+
+def _write(path: Path, picture: Any) -> None:
+    import io
+
+    from PIL import Image
+
+    opened = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
+    opened.save(path, "PNG")
