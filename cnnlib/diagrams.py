@@ -35,7 +35,7 @@ from cnnlib.plotting import (
     plot_conv,
 )
 
-SECONDS = 1.5  # for each step
+SECONDS = 2.5  # for each step
 TINTS = {INPUT: "#D6E8F3", KERNEL: "#FBECC8", OUTPUT: "#D3EDE4"}  # light enough to write on
 
 
@@ -45,7 +45,7 @@ def sliding_kernel(
     """Draw a kernel on its way over an image, one picture for each value of the output.
 
     Each picture shows the padded input with the kernel in place (its values small, in the corners),
-    the products, and the output up to the value that is being written.
+    the kernel, the products, and the output up to the value that is being written.
 
     Args:
         image: Shape (height, width), small enough to read: about 8x8 with its padding.
@@ -75,14 +75,15 @@ def sliding_kernel(
         patch = padded[rows][:, columns]
         with plt.style.context(STYLE):
             figure, axes = plt.subplots(
-                ncols=3,
-                figsize=(WIDTH, 4.2),
-                width_ratios=[padded.shape[1], K.shape[1], Y.shape[1]],
+                ncols=4,
+                figsize=(WIDTH, 3.8),
+                width_ratios=[padded.shape[1], K.shape[1], K.shape[1], Y.shape[1]],
             )
             _draw_input(axes[0], padded, pad)
             _draw_kernel(axes[0], K, rows, columns)
-            _draw_products(axes[1], patch * K)
-            _draw_output(axes[2], Y, step)
+            _draw_grid(axes[1], K, "kernel")
+            _draw_grid(axes[2], patch * K, "products")
+            _draw_output(axes[3], Y, step)
             figure.suptitle(f"step {step + 1} of {Y.numel()}", color=NOTE, fontsize=12)
             figure.supxlabel(_as_sum(patch, K, Y[i, j]), fontsize=13, color=NOTE)
             frames.append(_rasterised(figure))
@@ -136,12 +137,12 @@ def _draw_kernel(ax: Axes, K: Tensor, rows: list[int], columns: list[int]) -> No
     ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=KERNEL, linewidth=4))
 
 
-def _draw_products(ax: Axes, products: Tensor) -> None:
-    for i in range(products.shape[0]):
-        for j in range(products.shape[1]):
+def _draw_grid(ax: Axes, values: Tensor, title: str) -> None:
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
             _cell(ax, i, j, TINTS[KERNEL], KERNEL)
-    draw_values(ax, products)
-    _finish(ax, products, "input × kernel")
+    draw_values(ax, values)
+    _finish(ax, values, title)
 
 
 def _draw_output(ax: Axes, Y: Tensor, step: int) -> None:

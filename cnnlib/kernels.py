@@ -36,7 +36,7 @@ def blur(size: int = 3) -> Tensor:
 
 
 def emboss() -> Tensor:
-    """Return an emboss, 3x3: light seems to fall from the lower right; the weights add up to 1.
+    """Return an emboss, 3x3: light seems to fall from the upper left; the weights add up to 1.
 
     Source: "emboss" among the kernels of Setosa's "Image Kernels explained visually".
     """

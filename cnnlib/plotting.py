@@ -153,12 +153,13 @@ def plot_convs(image: Any, conv_layer: nn.Conv2d, axis: bool = False) -> Figure:
 
 
 @_in_style
-def plot_maps(maps: Mapping[str, Any], *, height: float = 2.6) -> Figure:
+def plot_maps(maps: Mapping[str, Any], *, height: float = 2.6, axis: bool = False) -> Figure:
     """Show matrices side by side under their names; values are written into small ones.
 
     Args:
         maps: Names, and matrices or pictures that `as_image` takes.
         height: Height of the figure in inches.
+        axis: Whether to number rows and columns.
 
     Returns:
         The figure. Each matrix has its own colour scale.
@@ -171,7 +172,7 @@ def plot_maps(maps: Mapping[str, Any], *, height: float = 2.6) -> Figure:
         squeeze=False,
     )
     for ax, (name, values) in zip(axes.flat, sizes.items(), strict=True):
-        mappable = _draw(ax, values, name)
+        mappable = _draw(ax, values, name, axis=axis)
         if mappable is not None and max(values.shape[-2:]) > WRITTEN:
             figure.colorbar(mappable, ax=ax, shrink=0.8)
     return figure
@@ -199,17 +200,25 @@ def plot_overlap(
     areas = {x: float(np.trapezoid(product, z)) for x, product in products.items()}
     top = 1.15 * max(f(z).max(), g(z).max())
     figure = plt.figure(figsize=(WIDTH, 5.2))
-    grid = figure.add_gridspec(2, len(at))
-    for column, x in enumerate(at):
+    grid = figure.add_gridspec(2, len(at) + 1)
+    curves = {"f(z)": (f(z), INPUT, "-"), "g(z)": (g(z), KERNEL, ":")}
+    panels: list[tuple[str, dict[str, tuple[np.ndarray, str, str]], np.ndarray | None]]
+    panels = [("f and g", curves, None)]
+    for x in at:
+        curves = {"f(z)": (f(z), INPUT, "-"), "g(x − z)": (g(x - z), KERNEL, "--")}
+        panels.append((f"x = {x:g}\narea {areas[x]:.2f}", curves, products[x]))
+    for column, (title, curves, product) in enumerate(panels):
         ax = figure.add_subplot(grid[0, column])
-        ax.plot(z, f(z), color=INPUT, label="f(z)")
-        ax.plot(z, g(x - z), color=KERNEL, linestyle="--", label="g(x − z)")
-        ax.fill_between(z, products[x], color=OUTPUT, alpha=0.5, hatch="///", label="product")
-        ax.set(title=f"x = {x:g}\narea {areas[x]:.2f}", xlabel="z", ylim=(0, top))
+        for name, (values, colour, line) in curves.items():
+            ax.plot(z, values, color=colour, linestyle=line, label=name)
+        if product is not None:
+            ax.fill_between(z, product, color=OUTPUT, alpha=0.5, hatch="///", label="product")
+        ax.set(title=title, xlabel="z", ylim=(0, top))
         if column:
             ax.set_yticklabels([])
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    entries = [ax.get_legend_handles_labels() for ax in figure.axes[:2]]
+    handles = {n: h for hs, ns in entries for h, n in zip(hs, ns, strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     ax = figure.add_subplot(grid[1, :])
     ax.plot(z, [np.trapezoid(f(z) * g(x - z), z) for x in z], color=OUTPUT)
     ax.plot(list(areas), list(areas.values()), "o", color=FOCUS, markersize=9)

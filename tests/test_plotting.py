@@ -368,7 +368,8 @@ def test_what_rounding_leaves_of_zero_is_written_as_zero() -> None:
 
 def test_plot_overlap_of_two_boxes_is_a_triangle() -> None:
     z, shifts = np.linspace(-1, 3, 401), [-0.5, 0.25, 1.0, 1.5]
-    *above, below = plot_overlap(boxes, boxes, z, shifts).axes
+    first, *above, below = plot_overlap(boxes, boxes, z, shifts).axes
+    assert first.get_title() == "f and g"
     triangle = np.maximum(0, 1 - np.abs(np.array(shifts) - 1))
     for ax, x, area in zip(above, shifts, triangle, strict=True):
         horizontal, vertical = np.asarray(ax.collections[0].get_paths()[0].vertices).T
