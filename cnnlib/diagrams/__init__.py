@@ -1,0 +1,23 @@
+"""Draws the pictures in img/; an animation has its first step beside it as a still.
+
+`python -m cnnlib.diagrams` (or `make figures`) draws them all again. Each module draws one kind,
+and its `draw` writes the files of the course.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnnlib.diagrams import sliding
+from cnnlib.diagrams.drawing import SECONDS, save_animation
+from cnnlib.diagrams.sliding import sliding_kernel
+
+MODULES = (sliding,)
+
+__all__ = ["MODULES", "SECONDS", "draw_all", "save_animation", "sliding_kernel"]
+
+
+def draw_all(folder: Path) -> None:
+    """Draw every picture of the course that is not a photograph into a folder."""
+    for module in MODULES:
+        module.draw(folder)
