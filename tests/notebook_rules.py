@@ -20,6 +20,7 @@ from nbformat import v4
 from tests.pictures import FORMATS
 
 MOST_LINES = 15
+MOST_PLOTTING = 8
 MOST_BYTES = 5_000_000
 LEAST_ALT = 10
 TAGS = {"nbval-ignore-output", "raises-exception", "remove-input"}
@@ -151,6 +152,15 @@ def short_cells(lecture: Lecture) -> Iterator[str]:
     for place, cell in lecture.cells("code"):
         if (lines := len(cell.source.splitlines())) > MOST_LINES:
             yield f"{place}: {lines} lines, at most {MOST_LINES}: split it or use cnnlib"
+
+
+@_rule
+def short_plots(lecture: Lecture) -> Iterator[str]:
+    drawing = re.compile(r"\b(plt|fig|figure|ax|axes?\[.*\])\.|\bplt\.")
+    for place, cell in lecture.cells("code"):
+        lines = sum(bool(drawing.search(line)) for line in cell.source.splitlines())
+        if lines > MOST_PLOTTING:
+            yield f"{place}: {lines} lines that draw, at most {MOST_PLOTTING}: use cnnlib.plotting"
 
 
 @_rule

@@ -198,6 +198,7 @@ BAD: list[tuple[str, str, Change]] = [
     ("plain_python", "line 2", source(1, "x = 1\n%matplotlib inline")),
     ("plain_python", "line 1", source(1, "!ls")),
     ("plain_python", "get_ipython", source(1, "get_ipython().system('ls')")),
+    ("short_plots", "9 lines that draw", source(1, "import x as plt\n" + "plt.plot()\n" * 9)),
     ("no_star_import", "cnnlib.kernels", source(1, "from cnnlib.kernels import *")),
     ("no_star_import", "torch", source(1, "def f():\n    import x\n\n\nfrom torch import *")),
     ("no_semicolon_at_an_end", "line 1", source(1, "x = 1;\ny = 2")),
