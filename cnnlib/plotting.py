@@ -7,6 +7,7 @@ A cell that ends in a call shows its picture once; in a loop or a script, use `d
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -21,11 +22,13 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from cnnlib._checks import numbers, pair
 from cnnlib.convolution import output_size
 from cnnlib.images import as_image, to_grey
+from cnnlib.receptive_field import Field
 
 STYLE = "cnnlib.course"
 # One thing, one colour (Okabe and Ito, safe for colour-blind readers), in every picture.
@@ -226,6 +229,55 @@ def plot_overlap(
     return figure
 
 
+@_in_style
+def plot_receptive_field(
+    image: Any,
+    field: Field | Mapping[str, Field],
+    places: Sequence[tuple[int, int]] | None = None,
+) -> Figure:
+    """Show on a picture what values of a feature map see of it, each as a rectangle.
+
+    What lies outside of the picture is padding: light grey, as far as a rectangle reaches.
+
+    Args:
+        image: The input of the network, a picture that `as_image` takes.
+        field: A receptive field, or several under their names, each in a panel of its own.
+        places: Row and column of each value; without it, the value whose field lies nearest to
+            the middle of the picture.
+
+    Returns:
+        The figure; above each panel, its name and the size of the field in pixels.
+
+    Raises:
+        TypeError: field is no `Field`.
+        ValueError: There is no field, a place is negative, or the picture has a wrong shape.
+    """
+    picture = as_image(image)
+    fields = dict(field) if isinstance(field, Mapping) else {"receptive field": field}
+    if not fields:
+        raise ValueError("expected a receptive field or more, got none")
+    for name, value in fields.items():
+        if not isinstance(value, Field):
+            raise TypeError(
+                f"expected {name!r} as a Field, got {type(value).__name__}: call "
+                f"cnnlib.receptive_field.receptive_field with the model"
+            )
+    shown = {name: places or [_middle(value, picture)] for name, value in fields.items()}
+    for row, column in places or []:
+        Field().seen(row, column)  # or refuses
+    rows = math.ceil(len(fields) / 3)
+    columns = math.ceil(len(fields) / rows)
+    size = (WIDTH, 3.9 if len(fields) == 1 else rows * (0.7 + WIDTH / columns))
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for ax in axes.flat[len(fields) :]:
+        ax.set_axis_off()
+    for ax, (name, value) in zip(axes.flat, fields.items(), strict=False):
+        height, width = value.size
+        _draw(ax, picture, f"{name}\n{height} × {width}")
+        _outline(ax, value, shown[name], picture)
+    return figure
+
+
 def draw_values(
     ax: Axes, values: Tensor, colours: Any = "black", size: float = 12, at: tuple[int, int] = (0, 0)
 ) -> None:
@@ -253,6 +305,72 @@ def format_value(value: Tensor | float) -> str:
     else:
         text = f"{value:.0f}"
     return "0" if text == "-0" else text.replace("-", "−")
+
+
+def _middle(field: Field, picture: Tensor) -> tuple[int, int]:
+    """Return the row and column of the value whose field lies nearest to a picture's middle."""
+    sizes = zip(picture.shape[-2:], field.offset, field.stride, strict=True)
+    row, column = (max(round(((n - 1) / 2 - o) / s), 0) for n, o, s in sizes)
+    return row, column
+
+
+def _outline(ax: Axes, field: Field, places: Sequence[tuple[int, int]], picture: Tensor) -> None:
+    """Draw the fields of some values on a picture, and widen the axes so that all are seen."""
+    height, width = picture.shape[-2:]
+    lows, highs = [-0.5, -0.5], [height - 0.5, width - 0.5]
+    for (row, column), line in zip(places, itertools.cycle(["-", "--", ":", "-."])):
+        seen = field.seen(row, column)
+        lows = [min(low, span.start - 0.5) for low, span in zip(lows, seen, strict=True)]
+        highs = [max(high, span.stop - 0.5) for high, span in zip(highs, seen, strict=True)]
+        (top, left), (h, w) = (span.start - 0.5 for span in seen), field.size
+        # White below it, so that it is seen on any picture.
+        ax.add_patch(Rectangle((left, top), w, h, fill=False, ec="white", lw=4))
+        ax.add_patch(Rectangle((left, top), w, h, fill=False, ec=FOCUS, lw=2, ls=line))
+        middle = (left + w / 2, top + h / 2)
+        ax.plot(*middle, "o", color=FOCUS, markeredgecolor="white", markersize=5)
+        if len(places) > 1:
+            mark = f"({row}, {column})"
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            ax.annotate(mark, middle, (0, 8), textcoords="offset points", ha="center", bbox=paper)
+    edge = 0.02 * max(highs[0] - lows[0], highs[1] - lows[1])
+    ax.set(xlim=(lows[1] - edge, highs[1] + edge), ylim=(highs[0] + edge, lows[0] - edge))
+    if (lows, highs) != ([-0.5, -0.5], [height - 0.5, width - 0.5]):
+        ax.set_facecolor(PADDING)
+
+
+@_in_style
+def plot_found(
+    scene: Any, places: Mapping[str, tuple[int, int]], *, size: tuple[int, int] = (37, 23)
+) -> Figure:
+    """Show a picture with a frame around each of some places, named below it.
+
+    Args:
+        scene: A picture that `as_image` takes.
+        places: Names, and the centres as (row, column) in pixels; four or fewer.
+        size: Height and width of the frames in pixels.
+
+    Returns:
+        The figure. Frames differ in colour and in the kind of line.
+
+    Raises:
+        ValueError: There are more than four places.
+    """
+    if len(places) > 4:
+        raise ValueError(f"got {len(places)} places: show 4 or fewer, more cannot be told apart")
+    image = as_image(scene, "scene")
+    height = min(7.0, 0.96 * WIDTH * image.shape[-2] / image.shape[-1] + 0.9)
+    figure, ax = plt.subplots(figsize=(WIDTH, height))
+    _draw(ax, image, "", axis=True)
+    looks = zip((FOCUS, INPUT, KERNEL, NOTE), ("-", "--", ":", "-."), strict=True)
+    for (name, (row, column)), (colour, line) in zip(places.items(), looks, strict=False):
+        corner = (column - size[1] / 2, row - size[0] / 2)
+        for wide, shade, style, label in ((6, "white", "-", None), (3, colour, line, name)):
+            frame = Rectangle(corner, size[1], size[0], fill=False, edgecolor=shade)
+            frame.set(linewidth=wide, linestyle=style, label=label, clip_on=False)
+            ax.add_patch(frame)
+    if places:
+        figure.legend(loc="outside lower center", ncols=len(places), handlelength=4)
+    return figure
 
 
 def _texts(values: Tensor) -> list[str]:
