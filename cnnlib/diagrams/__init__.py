@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cnnlib.diagrams import sliding
+from cnnlib.diagrams import (
+    architectures,
+    arithmetic,
+    channels,
+    connections,
+    fields,
+    pooling,
+    sliding,
+)
 from cnnlib.diagrams.drawing import SECONDS, save_animation
 from cnnlib.diagrams.sliding import sliding_kernel
 
-MODULES = (sliding,)
+MODULES = (connections, sliding, arithmetic, channels, pooling, architectures, fields)
 
 __all__ = ["MODULES", "SECONDS", "draw_all", "save_animation", "sliding_kernel"]
 
