@@ -20,6 +20,7 @@ from nbformat import v4
 from tests.pictures import FORMATS
 
 MOST_LINES = 15
+MOST_CELLS = 30
 MOST_PLOTTING = 8
 MOST_BYTES = 5_000_000
 LEAST_ALT = 10
@@ -152,6 +153,12 @@ def short_cells(lecture: Lecture) -> Iterator[str]:
     for place, cell in lecture.cells("code"):
         if (lines := len(cell.source.splitlines())) > MOST_LINES:
             yield f"{place}: {lines} lines, at most {MOST_LINES}: split it or use cnnlib"
+
+
+@_rule
+def one_sitting(lecture: Lecture) -> Iterator[str]:
+    if (cells := len(list(lecture.cells("code")))) > MOST_CELLS:
+        yield f"{cells} code cells, at most {MOST_CELLS}: make two lectures of it"
 
 
 @_rule

@@ -160,6 +160,12 @@ def file(name: str, text: str | None = "") -> Change:
     return change
 
 
+def many_cells(lecture: Lecture, count: int) -> None:
+    code = next(cell for _, cell in lecture.cells("code"))
+    others = [cell for cell in lecture.notebook.cells if cell.cell_type != "code"]
+    lecture.notebook.cells = others + [code] * count
+
+
 BAD: list[tuple[str, str, Change]] = [
     ("valid", "not a valid", lambda lecture: lecture.notebook.cells[0].pop("metadata")),
     ("valid", "not a valid", field(2, id="cell-1")),
@@ -198,6 +204,7 @@ BAD: list[tuple[str, str, Change]] = [
     ("plain_python", "line 2", source(1, "x = 1\n%matplotlib inline")),
     ("plain_python", "line 1", source(1, "!ls")),
     ("plain_python", "get_ipython", source(1, "get_ipython().system('ls')")),
+    ("one_sitting", "31 code cells", lambda lecture: many_cells(lecture, 31)),
     ("short_plots", "9 lines that draw", source(1, "import x as plt\n" + "plt.plot()\n" * 9)),
     ("no_star_import", "cnnlib.kernels", source(1, "from cnnlib.kernels import *")),
     ("no_star_import", "torch", source(1, "def f():\n    import x\n\n\nfrom torch import *")),
