@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from cnnlib.plotting import INPUT, KERNEL, OUTPUT
+from cnnlib.plotting import FOCUS, INPUT, KERNEL, OUTPUT, draw_values
 
 SECONDS = 2.5  # for each step of an animation
 TINTS = {INPUT: "#D6E8F3", KERNEL: "#FBECC8", OUTPUT: "#D3EDE4"}  # light enough to write on
@@ -31,6 +31,23 @@ def finish_grid(ax: Axes, values: Tensor, title: str) -> None:
     ax.set(xlim=(-0.6, width - 0.4), ylim=(height - 0.4, -0.6), aspect="equal", title=title)
     ax.set_axis_off()
     ax.text((width - 1) / 2, height - 0.3, f"{height} × {width}", ha="center", va="top")
+
+
+def mark(ax: Axes, i: int, j: int, margin: float = 0.5) -> None:
+    """Draw the edge of what is looked at around the middle of the cell of row i and column j."""
+    corner, size = (j - margin, i - margin), 2 * margin
+    ax.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=FOCUS, linewidth=4, zorder=3))
+
+
+def output_so_far(ax: Axes, Y: Tensor, step: int, size: float = 12) -> None:
+    """Draw an output whose values are written one by one, up to a step, and mark the last one."""
+    for position in range(Y.numel()):
+        i, j = divmod(position, Y.shape[1])
+        cell(ax, i, j, TINTS[OUTPUT] if position <= step else "white", OUTPUT)
+        if position <= step:
+            draw_values(ax, Y[i : i + 1, j : j + 1], size=size, at=(i, j))
+    mark(ax, *divmod(step, Y.shape[1]))
+    finish_grid(ax, Y, "output")
 
 
 def rasterised(figure: Figure) -> Image.Image:

@@ -15,9 +15,16 @@ from PIL import Image
 from torch import Tensor
 
 from cnnlib._checks import matrix, numbers, whole
-from cnnlib.diagrams.drawing import TINTS, cell, finish_grid, rasterised, save_animation
+from cnnlib.diagrams.drawing import (
+    TINTS,
+    cell,
+    finish_grid,
+    mark,
+    output_so_far,
+    rasterised,
+    save_animation,
+)
 from cnnlib.plotting import (
-    FOCUS,
     INPUT,
     KERNEL,
     NOTE,
@@ -66,7 +73,7 @@ def max_pooling(image: Any, size: int = 2) -> list[Image.Image]:
                 ncols=2, figsize=(WIDTH, 4.4), width_ratios=[X.shape[1], Y.shape[1]]
             )
             _draw_window(axes[0], X, (top, left), size, largest)
-            _draw_output(axes[1], Y, (i, j), step)
+            output_so_far(axes[1], Y, step, size=17)
             axes[1].set_ylim(axes[0].get_ylim())  # cells of the same size
             figure.suptitle(f"step {step + 1} of {Y.numel()}", color=NOTE, fontsize=12)
             values = X[top : top + size, left : left + size].flatten()
@@ -89,33 +96,8 @@ def _draw_window(
     ax.add_patch(
         Rectangle((left - 0.5, top - 0.5), size, size, fill=False, edgecolor=KERNEL, linewidth=5)
     )
-    _mark(ax, *largest, margin=0.38)
+    mark(ax, *largest, margin=0.38)
     finish_grid(ax, X, "input")
-
-
-def _draw_output(ax: Axes, Y: Tensor, now: tuple[int, int], step: int) -> None:
-    for position in range(Y.numel()):
-        i, j = divmod(position, Y.shape[1])
-        cell(ax, i, j, TINTS[OUTPUT] if position <= step else "white", OUTPUT)
-        if position <= step:
-            draw_values(ax, Y[i : i + 1, j : j + 1], size=17, at=(i, j))
-    _mark(ax, *now, margin=0.5)
-    finish_grid(ax, Y, "output")
-
-
-def _mark(ax: Axes, i: int, j: int, margin: float) -> None:
-    """Draw the edge of what is looked at around the middle of a cell."""
-    ax.add_patch(
-        Rectangle(
-            (j - margin, i - margin),
-            2 * margin,
-            2 * margin,
-            fill=False,
-            edgecolor=FOCUS,
-            linewidth=4,
-            zorder=3,
-        )
-    )
 
 
 def flattening(maps: Any) -> Figure:

@@ -15,14 +15,19 @@ from torch import Tensor
 from cnnlib import kernels
 from cnnlib._checks import matrix, pair
 from cnnlib.convolution import Size, corr2d
-from cnnlib.diagrams.drawing import TINTS, cell, finish_grid, rasterised, save_animation
+from cnnlib.diagrams.drawing import (
+    TINTS,
+    cell,
+    finish_grid,
+    output_so_far,
+    rasterised,
+    save_animation,
+)
 from cnnlib.images import load_image
 from cnnlib.plotting import (
-    FOCUS,
     INPUT,
     KERNEL,
     NOTE,
-    OUTPUT,
     PADDING,
     STYLE,
     WIDTH,
@@ -76,7 +81,7 @@ def sliding_kernel(
             _draw_kernel(axes[0], K, rows, columns)
             _draw_grid(axes[1], K, "kernel")
             _draw_grid(axes[2], patch * K, "products")
-            _draw_output(axes[3], Y, step)
+            output_so_far(axes[3], Y, step)
             figure.suptitle(f"step {step + 1} of {Y.numel()}", color=NOTE, fontsize=12)
             figure.supxlabel(_as_sum(patch, K, Y[i, j]), fontsize=13, color=NOTE)
             frames.append(rasterised(figure))
@@ -114,21 +119,6 @@ def _draw_grid(ax: Axes, values: Tensor, title: str) -> None:
             cell(ax, i, j, TINTS[KERNEL], KERNEL)
     draw_values(ax, values)
     finish_grid(ax, values, title)
-
-
-def _draw_output(ax: Axes, Y: Tensor, step: int) -> None:
-    for position in range(Y.numel()):
-        i, j = divmod(position, Y.shape[1])
-        if position <= step:
-            cell(ax, i, j, TINTS[OUTPUT], OUTPUT)
-            draw_values(ax, Y[i : i + 1, j : j + 1], at=(i, j))
-        else:
-            cell(ax, i, j, "white", OUTPUT)
-    i, j = divmod(step, Y.shape[1])
-    ax.add_patch(
-        Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=FOCUS, linewidth=4, zorder=3)
-    )
-    finish_grid(ax, Y, "output")
 
 
 def _as_sum(patch: Tensor, K: Tensor, total: Tensor) -> str:
