@@ -21,7 +21,7 @@ CONDA_NAMES = {"torch": "pytorch"}
 
 
 def _wanted() -> list[Requirement]:
-    texts = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+    texts = sum(PROJECT["optional-dependencies"].values(), start=PROJECT["dependencies"])
     return [Requirement(text) for text in texts]
 
 
