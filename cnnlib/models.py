@@ -197,19 +197,26 @@ class DigitsCNN(_Network):
     As in the source there is no activation between the two linear layers; without dropout they
     are together one linear map.
 
+    Args:
+        pool_first: Whether pooling stands before the ReLU. The maximum of what a ReLU passes on is
+            what it passes on of the maximum, so the network is the same, and the ReLU has four
+            times less to do.
+
     Source: Convolutions and Deep Networks, where it is built with Keras; its `padding='same'` is
     the same as here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, pool_first: bool = False) -> None:
         super().__init__()
+        kinds = (lambda: nn.MaxPool2d((2, 2)), nn.ReLU)
+        first, second = kinds if pool_first else kinds[::-1]
         self.main = nn.Sequential(
             nn.Conv2d(1, 32, (3, 3), padding="same"),
-            nn.ReLU(),
-            nn.MaxPool2d((2, 2)),
+            first(),
+            second(),
             nn.Conv2d(32, 64, (3, 3), padding="same"),
-            nn.ReLU(),
-            nn.MaxPool2d((2, 2)),
+            first(),
+            second(),
             nn.Flatten(),
             nn.Linear(64 * 7 * 7, 64),
             nn.Dropout(0.5),

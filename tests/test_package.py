@@ -21,8 +21,9 @@ FOLDER = Path(cnnlib.__file__).parent
 # A module may import those of the levels below its own.
 LEVELS = (
     {"_checks"},
-    {"convolution", "datasets", "images", "kernels"},
-    {"models", "receptive_field", "training"},
+    {"convolution", "datasets", "images", "kernels", "parallel"},
+    {"_batches", "_checkpoint", "models", "receptive_field"},
+    {"training"},
     {"plotting"},
     {"diagrams"},
 )

@@ -1,0 +1,50 @@
+"""Several processes, on one machine or many, that train one network together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+_PATIENCE = timedelta(seconds=120)  # how long to wait for a process that does not answer
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that `torchrun` has started, and part from them at the end.
+
+    Within it, `cnnlib.training.fit` shares the work. Without torchrun there is one process, and
+    nothing changes. They talk through NCCL between CUDA devices, else through gloo; a process that
+    is gone, or silent for two minutes, ends the others with an error.
+
+    Returns:
+        A context: `with joined(): history = fit(...)`.
+
+    Source: https://docs.pytorch.org/docs/stable/elastic/run.html tells the variables that it sets.
+    """
+    if "RANK" not in os.environ:
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def processes() -> int:
+    """Return how many processes train together: 1 unless they are joined."""
+    together = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if together else 1
+
+
+def process() -> int:
+    """Return which of the processes this is, counted from 0."""
+    return distributed.get_rank() if processes() > 1 else 0
