@@ -24,12 +24,14 @@ check: ## lint, format and types
 outputs: ## execute the notebooks and store their outputs (ARGS: names of notebooks)
 	@$(RUN) python tools/outputs.py $(ARGS)
 
-figures: ## draw everything in img/ again
+figures: ## draw everything in img/ and data/avatars/ again
 	@$(RUN) python tools/photos.py
+	@$(RUN) python tools/avatars.py
 	@$(RUN) python -m cnnlib.diagrams
 
 bench: ## compare the speed of cnnlib with the alternatives, as ratios
 	@$(RUN) python benchmarks/correlation.py
+	@$(RUN) python benchmarks/training.py
 
 constraints: ## pin the newest versions that work together in constraints.txt
 	@$(RUN) python tools/constraints.py
