@@ -5,7 +5,7 @@ RUN := $(PYTHON) tools/environment.py
 # JupyterLab refuses to start as root (in a container, say) unless it is told to.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test check outputs figures bench constraints clean
+.PHONY: help lab test check release grade outputs figures bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -20,6 +20,13 @@ check: ## lint, format and types
 	@$(RUN) ruff check
 	@$(RUN) ruff format --check
 	@$(RUN) mypy
+
+release: ## make labs/release/ and the students' archive, without solutions
+	@$(RUN) python -m labs.grading release $(ARGS)
+
+grade: ## grade submissions: make grade LAB=lab1 SUBMISSIONS=folder (SCHEDULER=address of Dask)
+	@$(RUN) python -m labs.grading grade "$(SUBMISSIONS)" --lab "$(LAB)" \
+	  $(if $(SCHEDULER),--scheduler "$(SCHEDULER)") $(ARGS)
 
 outputs: ## execute the notebooks and store their outputs (ARGS: names of notebooks)
 	@$(RUN) python tools/outputs.py $(ARGS)

@@ -486,7 +486,7 @@ def test_a_folder_that_cannot_be_written(mirror: Mirror) -> None:
             path.chmod(0o555 if path.is_dir() else 0o444)
         body = (
             # Another user may not read what is not imported yet.
-            "from cnnlib.datasets import mnist\nmnist._stand_in('')\n"
+            "import encodings.hex_codec\nfrom cnnlib.datasets import mnist\nmnist._stand_in('')\n"
             "if os.geteuid() == 0:\n    os.setuid(65534)\n"
             f"for part in ('full', 'empty'):\n"
             f"    os.environ['CNNLIB_DATA'] = os.path.join({name!r}, part)\n    digits()"

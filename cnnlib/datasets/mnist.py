@@ -15,7 +15,6 @@ from urllib.error import HTTPError, URLError
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from cnnlib.datasets.labelled import Labelled
 
@@ -53,14 +52,14 @@ def digits() -> tuple[Labelled, Labelled]:
     Repository (1998), of which `sklearn.datasets.load_digits` holds the test set.
     """
     raw = _folder() / "MNIST" / "raw"
-    parts = {name: _read(raw / name) for name in _FILES if (raw / name).is_file()}
-    missing = [name for name in _FILES if name not in parts]
+    whole = {name for name in _FILES if _is_whole(raw / name)}
+    missing = [name for name in _FILES if name not in whole]
     try:
         if missing:
             _download(missing, raw)
     except OSError as error:
-        missing = [name for name in missing if not (raw / name).is_file()]
-        if missing and parts:
+        missing = [name for name in missing if not _is_whole(raw / name)]
+        if missing and whole:
             raise FileNotFoundError(
                 f"{raw} lacks {', '.join(missing)}, and downloading failed ({error}): copy what is "
                 f"missing to there, or delete the folder to go on without MNIST"
@@ -68,10 +67,12 @@ def digits() -> tuple[Labelled, Labelled]:
         if missing:
             return _stand_in(f"no MNIST: {error}")
         # Another process has brought them meanwhile.
-    parts |= {name: _read(raw / name) for name in _FILES if name not in parts}
-    train_images, train_labels, test_images, test_labels = (parts[name] for name in _FILES)
-    train = Labelled(train_images.float().div_(255), train_labels.long())
-    test = Labelled(test_images.float().div_(255), test_labels.long())
+    from torchvision.datasets import MNIST
+
+    train, test = (
+        Labelled(part.data[:, None].float().div_(255), part.targets)
+        for part in (MNIST(raw.parents[1], train) for train in (True, False))
+    )
     print(f"MNIST: {len(train.labels):,} digits to train with, {len(test.labels):,} to test with")
     return train, test
 
@@ -87,12 +88,14 @@ def _folder() -> Path:
     return _PROJECT / "data" if checkout else Path.home() / ".cache" / "cnnlib"
 
 
-def _read(path: Path) -> Tensor:
-    """Return what an original file of MNIST holds: images (count, 1, 28, 28), or labels (count,).
+def _is_whole(path: Path) -> bool:
+    """Return whether a file of MNIST is there; refuse one that is not the original.
 
-    An unpacked file has no checksum that PyTorch would look at, so that it is checked here.
+    torchvision looks at the checksums of what it downloads, not of unpacked files.
     """
-    data = bytearray(path.read_bytes())
+    if not path.is_file():
+        return False
+    data = path.read_bytes()
     size, md5 = _FILES[path.name]
     found = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if (len(data), found) != (size, md5):
@@ -100,9 +103,7 @@ def _read(path: Path) -> Tensor:
             f"{path} is broken: it has {len(data):,} bytes and the MD5 checksum {found}, MNIST has "
             f"{size:,} and {md5} there: delete this file, and the next call downloads it again"
         )
-    axes = data[3]  # of the IDX format: zeros, a type, the number of axes, four bytes for each
-    values = torch.frombuffer(data, dtype=torch.uint8, offset=4 + 4 * axes)
-    return values.view(-1, 1, 28, 28) if axes == 3 else values
+    return True
 
 
 def _download(names: list[str], raw: Path) -> None:
