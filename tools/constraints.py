@@ -17,8 +17,8 @@ HEAD = """\
 
 def main() -> None:
     """Resolve pyproject.toml with uv and write the pins."""
-    command = "uv pip compile pyproject.toml --extra labs --extra test --universal --python-version 3.11"
-    command += " --fork-strategy fewest --no-header --no-annotate --quiet --constraints -"
+    command = "uv pip compile pyproject.toml --extra labs --extra test --universal"
+    command += " --python-version 3.11 --fork-strategy fewest --no-header --no-annotate --quiet --constraints -"
     resolved = subprocess.run(
         command.split(),
         cwd=HERE,

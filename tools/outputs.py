@@ -28,6 +28,7 @@ from tests.pictures import compare, pictures, slots  # noqa: E402
 
 formats: Any = nbformat  # whose functions have no types
 SECONDS = 300  # for each cell, as in `make test`
+os.environ["TQDM_DISABLE"] = "1"  # no progress bar is ever stored; kernels inherit it
 METADATA = {
     "kernelspec": {
         "display_name": "Python 3 (ipykernel)",
