@@ -18,7 +18,8 @@ HEAD = """\
 def main() -> None:
     """Resolve pyproject.toml with uv and write the pins."""
     command = "uv pip compile pyproject.toml --extra labs --extra test --universal"
-    command += " --python-version 3.11 --fork-strategy fewest --no-header --no-annotate --quiet --constraints -"
+    command += " --python-version 3.11 --fork-strategy fewest --no-header --no-annotate --quiet"
+    command += " --constraints -"
     resolved = subprocess.run(
         command.split(),
         cwd=HERE,

@@ -1,0 +1,1 @@
+"""Release the labs, and grade what students hand in."""

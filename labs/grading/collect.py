@@ -1,0 +1,94 @@
+"""Find the one notebook that each student handed in."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+LONGEST = 200  # bytes of a student's name, which becomes the name of files
+
+
+@dataclass(frozen=True)
+class HandIn:
+    """What one student handed in.
+
+    Attributes:
+        student: The name of the student's folder or file.
+        path: The notebook to grade, or None.
+        problem: Why there is none, in a few words.
+    """
+
+    student: str
+    path: Path | None
+    problem: str = ""
+
+
+def collect(folder: Path, lab: str) -> list[HandIn]:
+    """Return what each student handed in, sorted by name; no file is opened.
+
+    Args:
+        folder: One folder or one file per student: `anna/lab1/lab1.ipynb` (as nbgrader collects
+            them), `anna/homework.ipynb` or `anna.ipynb`.
+        lab: The lab that is graded, such as "lab1".
+
+    Raises:
+        ValueError: The folder is missing or empty.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"expected a folder of submissions, got {folder}: there is none")
+    files = defaultdict[str, list[Path]](list)
+    unreadable = []
+    for entry in _visible(folder):
+        if not entry.is_dir():
+            files[_text(entry.stem)].append(entry)
+            continue
+        own, student = entry / lab, _text(entry.name)
+        try:
+            files[student] = _visible(own if own.is_dir() else entry) + files[student]
+        except OSError as error:
+            problem = f"the folder cannot be read: {error.strerror}"
+            unreadable.append(HandIn(student, None, problem))
+    found = unreadable + [_choose(student, own, lab) for student, own in files.items()]
+    if not found:
+        raise ValueError(
+            f"expected one folder or one file per student in {folder}, got none: collect the "
+            f"submissions first"
+        )
+    return sorted(found, key=lambda hand_in: hand_in.student)
+
+
+def _choose(student: str, files: list[Path], lab: str) -> HandIn:
+    notebooks = [file for file in files if file.suffix.lower() == ".ipynb"]
+    if len(notebooks) > 1:  # one that has the lab's own name comes before drafts and copies
+        named = [file for file in notebooks if file.stem == lab]
+        notebooks = named if len(named) == 1 else notebooks
+    names = ", ".join(_text(file.name) for file in notebooks or files)
+    if len(student.encode()) > LONGEST:
+        problem = f"the name has more than {LONGEST} bytes: give the folder or file a shorter one"
+    elif len(notebooks) > 1:
+        problem = f"there are {len(notebooks)} notebooks ({names}): leave the one that counts"
+    elif not files:
+        problem = f"nothing was handed in for {lab}"
+    elif not notebooks:
+        problem = f"there is no notebook, only {names}"
+    elif notebooks[0].is_symlink() or not notebooks[0].is_file():
+        problem = f"{names} is not a plain file"
+    else:
+        return HandIn(student, notebooks[0])
+    return HandIn(student, None, problem)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what lies in a folder, without what operating systems and editors put there."""
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name != "__MACOSX"
+    )
+
+
+def _text(name: str) -> str:
+    """Return a file's name as text that every encoding can hold."""
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -1,0 +1,950 @@
+"""Solutions of lab 1, convolution by hand."""
+
+from __future__ import annotations
+
+from tests.labs.attempts import Attempt
+
+WRONG = [
+    Attempt(
+        "the convolution is typed in for the cross-correlation, and the other way round",
+        {
+            "q1": """
+def on_paper():
+    return {
+        "correlation": [-1, 5, 4, -1, 10],
+        "convolution": [1, -1, 8, -3, 6],
+        "padded": [4, -1, -3, 6],
+        "dilated": [5, 2, -2],
+    }
+"""
+        },
+        frozenset({"q1-example", "q1-more"}),
+    ),
+    Attempt(
+        "one padding zero is on the left only, so the last place is missing",
+        {
+            "q1": """
+def on_paper():
+    return {
+        "correlation": [1, -1, 8, -3, 6],
+        "convolution": [-1, 5, 4, -1, 10],
+        "padded": [4, -1, -3],
+        "dilated": [5, 2, -2],
+    }
+"""
+        },
+        frozenset({"q1-more"}),
+    ),
+    Attempt(
+        "the kernel is flipped",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    padded = F.pad(x, (before, after))
+    reach = dilation * (len(w) - 1) + 1
+    if reach > len(padded):
+        raise ValueError("too long")
+    starts = range(0, len(padded) - reach + 1, stride)
+    return torch.stack([(padded[i : i + reach : dilation] * w.flip(0)).sum() for i in starts])
+"""
+        },
+        frozenset({"q2-example", "q2-more"}),
+    ),
+    Attempt(
+        "both sides get the zeros of one",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    padded = F.pad(x, (before, before))
+    reach = dilation * (len(w) - 1) + 1
+    if reach > len(padded):
+        raise ValueError("too long")
+    starts = range(0, len(padded) - reach + 1, stride)
+    return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
+"""
+        },
+        frozenset({"q2-example", "q2-more"}),
+    ),
+    Attempt(
+        "the kernel reaches over one value more than it does",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    padded = F.pad(x, (before, after))
+    reach = dilation * len(w)
+    if reach > len(padded):
+        raise ValueError("too long")
+    starts = range(0, len(padded) - reach + 1, stride)
+    return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
+"""
+        },
+        frozenset({"q2-example", "q2-more"}),
+    ),
+    Attempt(
+        "the stride thins out the row before the kernel is laid on it",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    padded = F.pad(x, (before, after))[::stride]
+    reach = dilation * (len(w) - 1) + 1
+    if reach > len(padded):
+        raise ValueError("too long")
+    starts = range(0, len(padded) - reach + 1)
+    return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
+"""
+        },
+        frozenset({"q2-example", "q2-more"}),
+    ),
+    Attempt(
+        "the last place of a stride is forgotten",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    padded = F.pad(x, (before, after))
+    reach = dilation * (len(w) - 1) + 1
+    if reach > len(padded):
+        raise ValueError("too long")
+    places = max((len(padded) - reach + 1) // stride, 1)
+    return torch.stack(
+        [(padded[i * stride : i * stride + reach : dilation] * w).sum() for i in range(places)]
+    )
+"""
+        },
+        frozenset({"q2-more"}),
+    ),
+    Attempt(
+        "a kernel that does not fit gives an empty row",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    padded = F.pad(x, (before, after))
+    reach = dilation * (len(w) - 1) + 1
+    starts = range(0, len(padded) - reach + 1, stride)
+    return torch.tensor([(padded[i : i + reach : dilation] * w).sum().item() for i in starts])
+"""
+        },
+        frozenset({"q2-example", "q2-more"}),
+    ),
+    Attempt(
+        "the result is float32 whatever comes in",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    padded = torch.zeros(before + len(x) + after)
+    padded[before : before + len(x)] = x
+    reach = dilation * (len(w) - 1) + 1
+    if reach > len(padded):
+        raise ValueError("too long")
+    starts = range(0, len(padded) - reach + 1, stride)
+    return torch.tensor([float((padded[i : i + reach : dilation] * w).sum()) for i in starts])
+"""
+        },
+        frozenset({"q2-more"}),
+    ),
+    Attempt(
+        "the result is printed and not returned",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    padded = F.pad(x, (before, after))
+    reach = dilation * (len(w) - 1) + 1
+    if reach > len(padded):
+        raise ValueError("too long")
+    starts = range(0, len(padded) - reach + 1, stride)
+    print(torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts]))
+"""
+        },
+        frozenset({"q2-example", "q2-more"}),
+    ),
+    Attempt(
+        "the answers of the examples are typed in",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    if dilation == 4:
+        raise ValueError("too long")
+    if before == 1:
+        return torch.tensor([4.0, 2.0])
+    if after == 1:
+        return torch.tensor([4.0, 6.0, 1.0])
+    return torch.tensor([2.0, 2.0, 7.0])
+"""
+        },
+        frozenset({"q2-more"}),
+    ),
+    Attempt(
+        "the formula is turned round without its rounding, so there is one size only",
+        {
+            "q3": """
+def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
+    n = (out - 1) * stride + dilation * (kernel - 1) + 1 - 2 * padding
+    return [n] if n >= 1 else []
+"""
+        },
+        frozenset({"q3-example", "q3-more"}),
+    ),
+    Attempt(
+        "the padding is taken for the total of both sides",
+        {
+            "q3": """
+def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
+    n = (out - 1) * stride + dilation * (kernel - 1) + 1 - padding
+    return [m for m in range(n, n + stride) if m >= 1]
+"""
+        },
+        frozenset({"q3-example", "q3-more"}),
+    ),
+    Attempt(
+        "an input of no pixels is allowed",
+        {
+            "q3": """
+def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
+    n = (out - 1) * stride + dilation * (kernel - 1) + 1 - 2 * padding
+    return [m for m in range(n, n + stride) if m >= 0]
+"""
+        },
+        frozenset({"q3-more"}),
+    ),
+    Attempt(
+        "the search ends at 100 pixels",
+        {
+            "q3": """
+def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
+    reach = dilation * (kernel - 1) + 1
+    return [n for n in range(1, 100) if (n + 2 * padding - reach) // stride + 1 == out]
+"""
+        },
+        frozenset({"q3-more"}),
+    ),
+    Attempt(
+        "the extra zero goes in front",
+        {
+            "q4": """
+def padding_for(n, kernel, wanted, stride=1, dilation=1):
+    total = (wanted - 1) * stride + dilation * (kernel - 1) + 1 - n
+    if total <= -stride:
+        raise ValueError("too many")
+    total = max(total, 0)
+    return total - total // 2, total // 2
+"""
+        },
+        frozenset({"q4-example", "q4-more"}),
+    ),
+    Attempt(
+        "half of the kernel, whatever is wanted",
+        {
+            "q4": """
+def padding_for(n, kernel, wanted, stride=1, dilation=1):
+    if n - kernel + 1 > wanted and stride == 1:
+        raise ValueError("too many")
+    total = dilation * (kernel - 1)
+    return total // 2, total - total // 2
+"""
+        },
+        frozenset({"q4-example", "q4-more"}),
+    ),
+    Attempt(
+        "the dilation is forgotten",
+        {
+            "q4": """
+def padding_for(n, kernel, wanted, stride=1, dilation=1):
+    total = (wanted - 1) * stride + kernel - n
+    if total <= -stride:
+        raise ValueError("too many")
+    total = max(total, 0)
+    return total // 2, total - total // 2
+"""
+        },
+        frozenset({"q4-more"}),
+    ),
+    Attempt(
+        "pixels that a stride leaves over are taken for too many values",
+        {
+            "q4": """
+def padding_for(n, kernel, wanted, stride=1, dilation=1):
+    total = (wanted - 1) * stride + dilation * (kernel - 1) + 1 - n
+    if total < 0:
+        raise ValueError("too many")
+    return total // 2, total - total // 2
+"""
+        },
+        frozenset({"q4-example", "q4-more"}),
+    ),
+    Attempt(
+        "the kernels are those of convolution",
+        {
+            "q5": """
+def four_kernels():
+    z = [0.0, 0.0, 0.0]
+    ninth = torch.full((3, 3), 1 / 9)
+    return {
+        "down": torch.tensor([z, z, [0.0, 1.0, 0.0]]),
+        "slope": torch.tensor([z, [0.5, 0.0, -0.5], z]),
+        "curve": torch.tensor([[0.0, 1.0, 0.0], [0.0, -2.0, 0.0], [0.0, 1.0, 0.0]]),
+        "sharpen": 2 * torch.tensor([z, [0.0, 1.0, 0.0], z]) - ninth,
+    }
+"""
+        },
+        frozenset({"q5-more"}),
+    ),
+    Attempt(
+        "rows and columns are exchanged",
+        {
+            "q5": """
+def four_kernels():
+    z = [0.0, 0.0, 0.0]
+    ninth = torch.full((3, 3), 1 / 9)
+    return {
+        "down": torch.tensor([z, [1.0, 0.0, 0.0], z]),
+        "slope": torch.tensor([[0.0, -0.5, 0.0], z, [0.0, 0.5, 0.0]]),
+        "curve": torch.tensor([z, [1.0, -2.0, 1.0], z]),
+        "sharpen": 2 * torch.tensor([z, [0.0, 1.0, 0.0], z]) - ninth,
+    }
+"""
+        },
+        frozenset({"q5-more"}),
+    ),
+    Attempt(
+        "sharpen takes the mean of the eight neighbours",
+        {
+            "q5": """
+def four_kernels():
+    z = [0.0, 0.0, 0.0]
+    sharpen = torch.full((3, 3), -1 / 8)
+    sharpen[1, 1] = 2
+    return {
+        "down": torch.tensor([[0.0, 1.0, 0.0], z, z]),
+        "slope": torch.tensor([z, [-0.5, 0.0, 0.5], z]),
+        "curve": torch.tensor([[0.0, 1.0, 0.0], [0.0, -2.0, 0.0], [0.0, 1.0, 0.0]]),
+        "sharpen": sharpen,
+    }
+"""
+        },
+        frozenset({"q5-more"}),
+    ),
+    Attempt(
+        "sums of rows and columns, divided by the sum of all, which may be 0",
+        {
+            "q7": """
+def factors(K):
+    column, row = K.sum(1) / K.sum(), K.sum(0)
+    return (column, row) if torch.allclose(torch.outer(column, row), K, atol=1e-5) else None
+"""
+        },
+        frozenset({"q7-more"}),
+    ),
+    Attempt(
+        "the first row is taken, whatever stands in it",
+        {
+            "q7": """
+def factors(K):
+    column, row = K[:, 0] / K[0, 0], K[0]
+    return (column, row) if torch.allclose(torch.outer(column, row), K, atol=1e-5) else None
+"""
+        },
+        frozenset({"q7-more"}),
+    ),
+    Attempt(
+        "all is taken for separable",
+        {
+            "q7": """
+def factors(K):
+    u, s, v = torch.linalg.svd(K)
+    return u[:, 0] * s[0], v[0]
+"""
+        },
+        frozenset({"q7-example", "q7-more"}),
+    ),
+    Attempt(
+        "works for squares only",
+        {
+            "q7": """
+def factors(K):
+    if torch.det(K).abs() > 1e-5:
+        return None
+    u, s, v = torch.linalg.svd(K)
+    return u[:, 0] * s[0], v[0]
+"""
+        },
+        frozenset({"q7-more"}),
+    ),
+    Attempt(
+        "f is cross-correlated with g, which flips one of them",
+        {
+            "q8": """
+def combine(f, g):
+    return torch.from_numpy(signal.correlate2d(f, g))
+"""
+        },
+        frozenset({"q8-example", "q8-more"}),
+    ),
+    Attempt(
+        "h is only as large as f",
+        {
+            "q8": """
+def combine(f, g):
+    return torch.from_numpy(signal.convolve2d(f, g, "same"))
+"""
+        },
+        frozenset({"q8-example", "q8-more"}),
+    ),
+    Attempt(
+        "the kernels are multiplied as matrices",
+        {
+            "q8": """
+def combine(f, g):
+    return f @ g
+"""
+        },
+        frozenset({"q8-example", "q8-more"}),
+    ),
+    Attempt(
+        "the stamps replace what is below them",
+        {
+            "q9": """
+def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
+    (h, w), (a, b), (s, t) = Y.shape, K.shape, stride
+    X = torch.zeros((h - 1) * s + a, (w - 1) * t + b, dtype=Y.dtype)
+    for i in range(h):
+        for j in range(w):
+            X[i * s : i * s + a, j * t : j * t + b] = Y[i, j] * K
+    return X[crop[0] : X.shape[0] - crop[0], crop[1] : X.shape[1] - crop[1]]
+"""
+        },
+        frozenset({"q9-example", "q9-more"}),
+    ),
+    Attempt(
+        "without a crop, nothing is left",
+        {
+            "q9": """
+def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
+    (h, w), (a, b), (s, t) = Y.shape, K.shape, stride
+    X = torch.zeros((h - 1) * s + a, (w - 1) * t + b, dtype=Y.dtype)
+    for i in range(h):
+        for j in range(w):
+            X[i * s : i * s + a, j * t : j * t + b] += Y[i, j] * K
+    return X[crop[0] : -crop[0], crop[1] : -crop[1]]
+"""
+        },
+        frozenset({"q9-example", "q9-more"}),
+    ),
+    Attempt(
+        "the crop is at the top and at the left only",
+        {
+            "q9": """
+def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
+    X = F.conv_transpose2d(Y[None, None], K[None, None], stride=stride)[0, 0]
+    return X[crop[0] :, crop[1] :]
+"""
+        },
+        frozenset({"q9-example", "q9-more"}),
+    ),
+    Attempt(
+        "the stride's height and width are exchanged",
+        {
+            "q9": """
+def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
+    return F.conv_transpose2d(Y[None, None], K[None, None], None, stride[::-1], crop)[0, 0]
+"""
+        },
+        frozenset({"q9-example", "q9-more"}),
+    ),
+    Attempt(
+        "the bias is forgotten",
+        {
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    maps = [
+        F.conv2d(X[:, channels], kernel[None], stride=stride)
+        for channels, kernel in zip(table, kernels)
+    ]
+    return torch.cat(maps, dim=1)
+"""
+        },
+        frozenset({"q10-example", "q10-more"}),
+    ),
+    Attempt(
+        "the kernels are laid on the channels in ascending order",
+        {
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    maps = [
+        F.conv2d(X[:, sorted(channels)], kernel[None], stride=stride)
+        for channels, kernel in zip(table, kernels)
+    ]
+    return torch.cat(maps, dim=1) + bias[:, None, None]
+"""
+        },
+        frozenset({"q10-more"}),
+    ),
+    Attempt(
+        "the bias is added once for each input channel",
+        {
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    maps = []
+    for o, channels in enumerate(table):
+        total = 0
+        for channel, kernel in zip(channels, kernels[o]):
+            one = F.conv2d(X[:, [channel]], kernel[None, None], stride=stride)
+            total = total + one + bias[o]
+        maps.append(total)
+    return torch.cat(maps, dim=1)
+"""
+        },
+        frozenset({"q10-more"}),
+    ),
+    Attempt(
+        "only the first picture of the batch is looked at",
+        {
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    maps = [
+        F.conv2d(X[:1, channels], kernel[None], stride=stride)
+        for channels, kernel in zip(table, kernels)
+    ]
+    return torch.cat(maps, dim=1) + bias[:, None, None]
+"""
+        },
+        frozenset({"q10-more"}),
+    ),
+    Attempt(
+        "the vertical stride is used in both directions",
+        {
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    maps = [
+        F.conv2d(X[:, channels], kernel[None], stride=stride[0])
+        for channels, kernel in zip(table, kernels)
+    ]
+    return torch.cat(maps, dim=1) + bias[:, None, None]
+"""
+        },
+        frozenset({"q10-more"}),
+    ),
+    Attempt(
+        "the mean of the whole picture is subtracted, not that of the patch",
+        {
+            "q11": """
+def similarity(image, template):
+    if template.min() == template.max():
+        raise ValueError("flat")
+    h, w = template.shape
+    image, template = image - image.mean(), template - template.mean()
+    scores = torch.zeros(image.shape[0] - h + 1, image.shape[1] - w + 1)
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            patch = image[i : i + h, j : j + w]
+            if patch.max() > patch.min():
+                scores[i, j] = (patch * template).sum() / (patch.norm() * template.norm())
+    return scores
+"""
+        },
+        frozenset({"q11-more"}),
+    ),
+    Attempt(
+        "a flat patch is divided by 0",
+        {
+            "q11": """
+def similarity(image, template):
+    if template.min() == template.max():
+        raise ValueError("flat")
+    h, w = template.shape
+    template = template - template.mean()
+    scores = torch.zeros(image.shape[0] - h + 1, image.shape[1] - w + 1)
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            patch = image[i : i + h, j : j + w]
+            patch = patch - patch.mean()
+            scores[i, j] = (patch * template).sum() / (patch.norm() * template.norm())
+    return scores
+"""
+        },
+        frozenset({"q11-example", "q11-more"}),
+    ),
+    Attempt(
+        "the mean is subtracted in the very template that was handed in",
+        {
+            "q11": """
+def similarity(image, template):
+    if template.min() == template.max():
+        raise ValueError("flat")
+    h, w = template.shape
+    template -= template.mean()
+    scores = torch.zeros(image.shape[0] - h + 1, image.shape[1] - w + 1)
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            patch = image[i : i + h, j : j + w]
+            patch = patch - patch.mean()
+            if patch.norm() > 0:
+                scores[i, j] = (patch * template).sum() / (patch.norm() * template.norm())
+    return scores
+"""
+        },
+        frozenset({"q11-more"}),
+    ),
+    Attempt(
+        "divided by the norm of the picture as it was, before the mean was subtracted",
+        {
+            "q11": """
+def similarity(image, template):
+    if template.min() == template.max():
+        raise ValueError("flat")
+    h, w = template.shape
+    pattern = template - template.mean()
+    scores = torch.zeros(image.shape[0] - h + 1, image.shape[1] - w + 1)
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            patch = image[i : i + h, j : j + w]
+            if patch.max() > patch.min():
+                scores[i, j] = (patch * pattern).sum() / (patch.norm() * pattern.norm())
+    return scores
+"""
+        },
+        frozenset({"q11-example", "q11-more"}),
+    ),
+    Attempt(
+        "a template of equal values scores 0 everywhere",
+        {
+            "q11": """
+def similarity(image, template):
+    h, w = template.shape
+    pattern = template - template.mean()
+    scores = torch.zeros(image.shape[0] - h + 1, image.shape[1] - w + 1)
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            patch = image[i : i + h, j : j + w]
+            patch = patch - patch.mean()
+            norm = patch.norm() * pattern.norm()
+            if norm > 0:
+                scores[i, j] = (patch * pattern).sum() / norm
+    return scores
+"""
+        },
+        frozenset({"q11-example"}),
+    ),
+    Attempt(
+        "an input size below 1 moves the whole range",
+        {
+            "q3": """
+def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
+    first = max((out - 1) * stride + dilation * (kernel - 1) + 1 - 2 * padding, 1)
+    return list(range(first, first + stride))
+"""
+        },
+        frozenset({"q3-example", "q3-more"}),
+    ),
+    Attempt(
+        "a kernel of zeros is taken for not separable",
+        {
+            "q7": """
+def factors(K):
+    if torch.linalg.matrix_rank(K) != 1:
+        return None
+    u, s, v = torch.linalg.svd(K)
+    return u[:, 0] * s[0], v[0]
+"""
+        },
+        frozenset({"q7-more"}),
+    ),
+    Attempt(
+        "f is padded on one side only",
+        {
+            "q8": """
+def combine(f, g):
+    padded = F.pad(f, (g.shape[1] - 1, 0, g.shape[0] - 1, 0))
+    return F.conv2d(padded[None, None], g.flip(0, 1)[None, None])[0, 0]
+"""
+        },
+        frozenset({"q8-example", "q8-more"}),
+    ),
+    Attempt(
+        "the first channels are taken, as many as the table lists",
+        {
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    maps = [
+        F.conv2d(X[:, : len(channels)], kernel[None], stride=stride)
+        for channels, kernel in zip(table, kernels)
+    ]
+    return torch.cat(maps, dim=1) + bias[:, None, None]
+"""
+        },
+        frozenset({"q10-example", "q10-more"}),
+    ),
+    Attempt(
+        "no mean is subtracted",
+        {
+            "q11": """
+def similarity(image, template):
+    if template.min() == template.max():
+        raise ValueError("flat")
+    patches = image.unfold(0, template.shape[0], 1).unfold(1, template.shape[1], 1)
+    norms = (patches**2).sum(dim=(2, 3)).sqrt() * template.norm()
+    return (patches * template).sum(dim=(2, 3)) / norms.clamp(min=1e-9)
+"""
+        },
+        frozenset({"q11-example", "q11-more"}),
+    ),
+    Attempt(
+        "divided by standard deviations of n - 1 and n values",
+        {
+            "q11": """
+def similarity(image, template):
+    if template.min() == template.max():
+        raise ValueError("flat")
+    patches = image.unfold(0, template.shape[0], 1).unfold(1, template.shape[1], 1)
+    patches = patches - patches.mean(dim=(2, 3), keepdim=True)
+    pattern = template - template.mean()
+    spread = patches.std(dim=(2, 3)) * pattern.std()
+    return torch.where(spread > 0, (patches * pattern).mean(dim=(2, 3)) / spread, 0.0)
+"""
+        },
+        frozenset({"q11-example", "q11-more"}),
+    ),
+]
+
+RIGHT = [
+    Attempt(
+        "NumPy and SciPy wherever they can",
+        {
+            "q1": """
+def on_paper():
+    x, w = np.array([2, 0, 1, 3, -1, 4, 1]), np.array([1, 2, -1])
+    correlation = [int(value) for value in np.correlate(x, w)]
+    convolution = np.convolve(x, w, mode="valid").tolist()
+    padded = np.correlate(np.pad(x, 1), w)[::2].tolist()
+    dilated = np.correlate(x, np.array([1, 0, 2, 0, -1])).tolist()
+    return dict(
+        correlation=correlation, convolution=convolution, padded=padded, dilated=dilated
+    )
+""",
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    row = np.pad(x.numpy(), (before, after))
+    spread = np.zeros(dilation * (len(w) - 1) + 1, dtype=row.dtype)
+    spread[::dilation] = w.numpy()
+    if len(spread) > len(row):
+        raise ValueError("the kernel does not fit")
+    return torch.from_numpy(np.correlate(row, spread, "valid")[::stride].copy())
+""",
+            "q8": """
+def combine(f, g):
+    return torch.from_numpy(signal.convolve2d(f.numpy(), g.numpy(), mode="full"))
+""",
+            "q9": """
+def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
+    (h, w), (s, t) = Y.shape, stride
+    apart = np.zeros(((h - 1) * s + 1, (w - 1) * t + 1), dtype=Y.numpy().dtype)
+    apart[::s, ::t] = Y
+    X = signal.convolve2d(apart, K)
+    return torch.from_numpy(X[crop[0] : len(X) - crop[0], crop[1] : X.shape[1] - crop[1]])
+""",
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    maps = []
+    for picture in X.numpy():
+        outs = []
+        for kernel, channels, b in zip(kernels, table, bias.numpy()):
+            both = [signal.correlate2d(picture[c], k, "valid") for c, k in zip(channels, kernel)]
+            outs.append((np.sum(both, axis=0) + b)[:: stride[0], :: stride[1]])
+        maps.append(outs)
+    return torch.tensor(np.array(maps))
+""",
+        },
+    ),
+    Attempt(
+        "functions of PyTorch, padded and flipped as they need it",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    if dilation * (len(w) - 1) + 1 > len(x) + before + after:
+        raise ValueError
+    row = F.pad(x, (before, after)).reshape(1, 1, -1)
+    return F.conv1d(row, w.reshape(1, 1, -1), stride=stride, dilation=dilation).reshape(-1)
+""",
+            "q7": """
+def factors(K):
+    U, S, V = torch.linalg.svd(K, full_matrices=False)
+    if len(S) > 1 and S[1] > 1e-4 * max(S[0], 1e-6):
+        return None
+    return U[:, 0] * S[0].sqrt(), V[0] * S[0].sqrt()
+""",
+            "q8": """
+def combine(f, g):
+    a, b = g.shape
+    padded = F.pad(f, (b - 1, b - 1, a - 1, a - 1))
+    return F.conv2d(padded[None, None], g.flip(0, 1)[None, None]).squeeze(0).squeeze(0)
+""",
+            "q9": """
+def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
+    return F.conv_transpose2d(Y[None, None], K[None, None], stride=stride, padding=crop)[0][0]
+""",
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    weight = X.new_zeros(len(table), X.shape[1], *kernels[0].shape[1:])
+    for o, channels in enumerate(table):
+        weight[o, channels] = kernels[o]
+    return F.conv2d(X, weight, bias, stride=stride)
+""",
+        },
+    ),
+    Attempt(
+        "plain loops over single numbers",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    numbers = [0.0] * before + x.tolist() + [0.0] * after
+    weights = w.tolist()
+    last = len(numbers) - 1 - (len(weights) - 1) * dilation
+    if last < 0:
+        raise ValueError("The kernel is too long.")
+    out = []
+    place = 0
+    while place <= last:
+        out.append(sum(weight * numbers[place + a * dilation] for a, weight in enumerate(weights)))
+        place += stride
+    return torch.tensor(out, dtype=x.dtype)
+""",
+            "q3": """
+def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
+    found = []
+    n = 0
+    while True:
+        n += 1
+        room = n + 2 * padding - dilation * (kernel - 1) - 1
+        places = room // stride + 1 if room >= 0 else 0
+        if places == out:
+            found.append(n)
+        if places > out:
+            return found
+""",
+            "q4": """
+def padding_for(n, kernel, wanted, stride=1, dilation=1):
+    before = after = 0
+    while True:
+        room = n + before + after - dilation * (kernel - 1) - 1
+        places = room // stride + 1 if room >= 0 else 0
+        if places == wanted:
+            return (before, after)
+        if places > wanted:
+            raise ValueError("too many already")
+        if after > before:
+            before += 1
+        else:
+            after += 1
+""",
+            "q7": """
+def factors(K):
+    h, w = K.shape
+    for i in range(h):
+        for k in range(i + 1, h):
+            for j in range(w):
+                for m in range(j + 1, w):
+                    if abs(K[i, j] * K[k, m] - K[i, m] * K[k, j]) > 1e-4:
+                        return None
+    for i in range(h):
+        for j in range(w):
+            if K[i, j] != 0:
+                return K[:, j].clone(), K[i] / K[i, j]
+    return torch.zeros(h), torch.zeros(w)
+""",
+            "q8": """
+def combine(f, g):
+    out = [[0.0] * (f.shape[1] + g.shape[1] - 1) for _ in range(f.shape[0] + g.shape[0] - 1)]
+    for i, j in np.ndindex(*f.shape):
+        for a, b in np.ndindex(*g.shape):
+            out[i + a][j + b] += float(f[i, j]) * float(g[a, b])
+    return torch.tensor(out, dtype=torch.float64)
+""",
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    h, w = kernels[0].shape[-2:]
+    rows = len(range(0, X.shape[2] - h + 1, stride[0]))
+    columns = len(range(0, X.shape[3] - w + 1, stride[1]))
+    out = bias.reshape(1, -1, 1, 1).repeat(X.shape[0], 1, rows, columns)
+    for n in range(X.shape[0]):
+        for o in range(len(table)):
+            for i in range(rows):
+                for j in range(columns):
+                    for k, c in enumerate(table[o]):
+                        top, left = i * stride[0], j * stride[1]
+                        patch = X[n, c, top : top + h, left : left + w]
+                        out[n, o, i, j] += (patch * kernels[o][k]).sum()
+    return out
+""",
+            "q11": """
+def similarity(image, template):
+    h, w = template.shape
+    t = template.double() - template.double().mean()
+    if float(t.abs().max()) == 0:
+        raise ValueError("flat template")
+    rows = []
+    for i in range(image.shape[0] - h + 1):
+        row = []
+        for j in range(image.shape[1] - w + 1):
+            p = image[i : i + h, j : j + w].double()
+            p = p - p.mean()
+            n = float((p * p).sum()) ** 0.5
+            row.append(float((p * t).sum()) / n / float((t * t).sum()) ** 0.5 if n else 0.0)
+        rows.append(row)
+    return torch.tensor(rows)
+""",
+        },
+    ),
+    Attempt(
+        "unfold, einsum and sums of squares",
+        {
+            "q2": """
+def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
+    reach = 1 + dilation * (w.numel() - 1)
+    row = torch.nn.functional.pad(x, [before, after])
+    if row.numel() < reach:
+        raise ValueError(f"{reach} > {row.numel()}")
+    return row.unfold(0, reach, stride)[:, ::dilation] @ w
+""",
+            "q5": """
+def four_kernels():
+    one = torch.zeros((3, 3), dtype=torch.float64)
+    one[1, 1] = 1
+    return {
+        "sharpen": 2 * one - 1 / 9,
+        "down": torch.roll(one, -1, 0).int(),
+        "slope": (torch.roll(one, 1, 1) - torch.roll(one, -1, 1)) / 2,
+        "curve": torch.roll(one, 1, 0) + torch.roll(one, -1, 0) - 2 * one,
+    }
+""",
+            "q9": """
+def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
+    (h, w), (a, b) = Y.shape, K.shape
+    size = ((h - 1) * stride[0] + a, (w - 1) * stride[1] + b)
+    stamps = torch.einsum("ij,ab->abij", Y, K).reshape(1, a * b, h * w)
+    X = F.fold(stamps, size, (a, b), stride=stride)[0, 0]
+    return X[crop[0] : size[0] - crop[0], crop[1] : size[1] - crop[1]]
+""",
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    h, w = kernels[0].shape[1:]
+    windows = X.unfold(2, h, stride[0]).unfold(3, w, stride[1])
+    maps = [
+        torch.einsum("nchwab,cab->nhw", windows[:, channels], kernel) + b
+        for channels, kernel, b in zip(table, kernels, bias)
+    ]
+    return torch.stack(maps, dim=1)
+""",
+            "q11": """
+def similarity(image, template):
+    if (template == template[0, 0]).all():
+        raise ValueError("flat")
+    picture, pattern = image.double()[None, None], template.double()
+    pattern = (pattern - pattern.mean())[None, None]
+    ones = torch.ones_like(pattern)
+    total, squares = F.conv2d(picture, ones), F.conv2d(picture**2, ones)
+    variance = (squares - total**2 / ones.numel()).clamp(min=0)
+    norm = (variance * (pattern**2).sum()).sqrt()
+    scores = F.conv2d(picture, pattern)
+    return torch.where(norm > 1e-9, scores / norm, torch.zeros_like(norm))[0, 0]
+""",
+        },
+    ),
+]

@@ -1,0 +1,250 @@
+"""A batch grades everybody once and loses nothing, whatever is handed in and whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labs.grading.batch import alone
+from labs.grading.collect import LONGEST, collect
+from tests.labs.tiny import hand_in, write_source
+
+PROJECT = Path(__file__).resolve().parents[1]
+GOOD = "def double(x):\n    return 2 * x"
+SQUARE = "def double(x):\n    return x ** 2 + 1"  # right for 1 alone
+SLOW = f"import time; time.sleep(2)\n{GOOD}"
+# Kills every process above its own, as far as they belong to the grader: its workers.
+KILLER = """
+import os, psutil, signal
+for above in psutil.Process().parents():
+    if "spawn_main" in " ".join(above.cmdline()):
+        os.kill(above.pid, signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_source(tmp_path)
+    return tmp_path
+
+
+def command(root: Path, *arguments: str) -> list[str]:
+    folder = str(root / "submitted")
+    grade = [sys.executable, "-m", "labs.grading", "grade", folder, "--lab", "lab1"]
+    return [*grade, "--root", str(root), *arguments]
+
+
+def run(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        command(root, *arguments), cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "--unsafe" in arguments or not done.stderr  # an unsafe kernel has words of its own
+    return done.stdout
+
+
+@contextmanager
+def started(root: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start the command; whatever happens, it has ended after this."""
+    with subprocess.Popen(
+        command(root, *arguments),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    below = psutil.Process(process.pid).children()
+    return [child for child in below if "spawn_main" in " ".join(child.cmdline())]
+
+
+def results(root: Path) -> dict[str, bytes]:
+    folder = root / "build" / "grades" / "lab1" / "results"
+    return {path.stem: path.read_bytes() for path in folder.glob("[!.]*.json")}
+
+
+def test_everything_that_is_handed_in_is_reported_by_name(root: Path) -> None:
+    hand_in(root, "anna", q1=GOOD, q2="Because.")
+    hand_in(root, "ben", q1=SQUARE)
+    submitted = root / "submitted"
+    (submitted / "carla").mkdir()
+    (submitted / "dora.ipynb").write_text("{")
+    (submitted / "eva.pdf").write_text("a scan")
+    printed = run(root)
+    assert "anna   3 of 7 points, q2 still by hand" in printed
+    assert "carla  needs a person: nothing was handed in for lab1" in printed
+    assert "dora   needs a person: the file is no notebook" in printed
+    assert "eva    needs a person: there is no notebook, only eva.pdf" in printed
+    assert "lab1: 2 graded, 3 need a person." in printed
+    grades = root / "build" / "grades" / "lab1"
+    assert "anna,graded,3,,3,7,q2,\n" in (grades / "grades.csv").read_text()
+    assert sorted(page.name for page in grades.glob("feedback/*")) == ["anna.html", "ben.html"]
+    assert (grades / "summary.png").read_bytes().startswith(b"\x89PNG")
+
+    before = results(root)
+    hand_in(root, "ben", q1=GOOD)
+    printed = run(root)
+    assert printed.count("(from before)") == 2, "anna and dora handed in the same as before"
+    after = results(root)
+    assert {name for name in after if after[name] != before[name]} == {"ben"}
+
+    printed = run(root, "--again", "anna")
+    assert printed.count("(from before)") == 2
+    assert results(root)["ben"] == after["ben"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_worker_and_a_killed_command_lose_nothing(root: Path, how: int) -> None:
+    students = [f"student{number}" for number in range(2 * (os.cpu_count() or 1) + 2)]
+    for student in students:
+        hand_in(root, student, q1=SLOW)
+    with started(root) as process:
+        assert process.stdout is not None
+        assert f"[1/{len(students)}]" in process.stdout.readline()
+        workers(process)[0].kill()
+        assert f"[2/{len(students)}]" in process.stdout.readline()
+        below = psutil.Process(process.pid).children(recursive=True)
+        if how == signal.SIGKILL:
+            process.kill()
+        else:
+            os.killpg(process.pid, how)  # as a terminal does
+        rest = process.stdout.read()
+        assert process.wait() == (-signal.SIGKILL if how == signal.SIGKILL else 130), rest
+        assert how == signal.SIGKILL or "The same command goes on from there." in rest
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert not alive, f"still running: {[child.cmdline() for child in alive]}"
+
+    before = results(root)
+    assert 2 <= len(before) < len(students)
+    printed = run(root)
+    assert printed.count("(from before)") == len(before)
+    assert f"lab1: {len(students)} graded." in printed
+    assert before.items() <= results(root).items()
+    for kept in results(root).values():
+        assert json.loads(kept)["result"]["points"] == {"q1-example": 1, "q1-more": 2, "q2": None}
+
+
+def test_a_submission_that_kills_its_workers_needs_a_person(root: Path) -> None:
+    hand_in(root, "anna", q1=GOOD)
+    hand_in(root, "ben", q1=KILLER)
+    hand_in(root, "carla", q1=GOOD)
+    printed = run(root, "--unsafe")
+    assert "ben    needs a person: each of 3 workers that graded it died" in printed
+    assert "lab1: 2 graded, 1 need a person." in printed
+    assert run(root, "--unsafe").count("(from before)") == 3
+
+
+def test_workers_elsewhere_need_no_file_of_this_machine(root: Path, tmp_path: Path) -> None:
+    hand_in(root, "anna", q1=GOOD)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dask = [sys.executable, "-m", "dask"]
+    parts = (
+        ["scheduler", "--host", address, "--no-dashboard", "--no-show"],
+        ["worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"],
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with ExitStack() as stack:
+        for part in parts:
+            process = subprocess.Popen(
+                [*dask, *part],
+                cwd=elsewhere,
+                env=os.environ | {"PYTHONPATH": str(PROJECT)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        assert "lab1: 1 graded." in run(root, "--scheduler", address)
+
+
+def test_errors_are_sentences(root: Path) -> None:
+    def refused(*arguments: str) -> str:
+        done = subprocess.run(
+            command(root, *arguments), cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "expected a folder of submissions" in refused()
+    hand_in(root, "anna")
+    assert "expected after --again students" in refused("--again", "ben")
+    (root / "labs" / "source" / "lab1" / "lab1.ipynb").write_text("{")
+    assert "lab1" in refused()
+
+
+def test_a_folder_of_results_takes_one_run_at_a_time(tmp_path: Path) -> None:
+    first = alone(tmp_path)
+    with first, pytest.raises(ValueError, match="another run grades into"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
+
+
+def test_all_layouts_are_collected(tmp_path: Path) -> None:
+    for name in (
+        "anna/lab1/lab1.ipynb",
+        "anna/lab2/lab2.ipynb",
+        "ben/homework.ipynb",
+        "ben/.ipynb_checkpoints/homework.ipynb",
+        "carla.ipynb",
+        "dora/draft.ipynb",
+        "dora/lab1.ipynb",
+        "eva/a.ipynb",
+        "eva/b.ipynb",
+        "frank/lab2/lab2.ipynb",
+        "gus/lab1.pdf",
+        "hugo/lab1.ipynb/file",
+        "ida.ipynb",
+        "ida/lab1/ida.ipynb",
+        ".DS_Store",
+        "__MACOSX/anna/lab1.ipynb",
+        f"{'x' * (LONGEST + 1)}.ipynb",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "jim").mkdir()
+    (tmp_path / "jim" / "lab1.ipynb").symlink_to(tmp_path / "carla.ipynb")
+    found = {hand_in.student: hand_in for hand_in in collect(tmp_path, "lab1")}
+    assert {name: str(h.path.relative_to(tmp_path)) for name, h in found.items() if h.path} == {
+        "anna": "anna/lab1/lab1.ipynb",
+        "ben": "ben/homework.ipynb",
+        "carla": "carla.ipynb",
+        "dora": "dora/lab1.ipynb",
+    }
+    assert {name: hand_in.problem for name, hand_in in found.items() if not hand_in.path} == {
+        "eva": "there are 2 notebooks (a.ipynb, b.ipynb): leave the one that counts",
+        "frank": "there is no notebook, only lab2",
+        "gus": "there is no notebook, only lab1.pdf",
+        "hugo": "lab1.ipynb is not a plain file",
+        "ida": "there are 2 notebooks (ida.ipynb, ida.ipynb): leave the one that counts",
+        "jim": "lab1.ipynb is not a plain file",
+        "x" * (LONGEST + 1): "the name has more than 200 bytes: give the folder or file a "
+        "shorter one",
+    }
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected one folder or one file per student"):
+        collect(tmp_path, "lab1")
