@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Follow nbval's comparison of a cell's outputs by one of its pictures."""
+    os.environ["TQDM_DISABLE"] = "1"  # no progress bar is ever compared; kernels inherit it
     from nbval.plugin import IPyNbCell
 
     compare_texts = IPyNbCell.compare_outputs

@@ -25,7 +25,8 @@ class Batch(NamedTuple):
         labels: Likewise, int64.
         places: Which of all images these are.
         weight: Makes the mean over processes the mean over all images of the batch, when the
-            process has more or fewer of them than others.
+            process has more or fewer of them than others. It is 0 for one that has none, and
+            takes the step with an image of another.
     """
 
     images: Tensor
@@ -46,6 +47,7 @@ class Batches:
         """
         self.name, self.size, self.device = name, size, device_of(model)
         self.loader = data if isinstance(data, DataLoader) else None
+        self.count = 0  # a DataLoader does not tell
         if self.loader is None:
             images, labels = self._checked(data, model)
             self.images, self.labels = images.to(self.device), labels.to(self.device)
@@ -61,8 +63,8 @@ class Batches:
             )
         if len(self.loader) == 0:
             raise ValueError(f"{name} is empty: its DataLoader yields no batch")
-        self.classes = 0
-        self._checked(next(iter(self.loader)), model)
+        with mode(model, training=False):  # a DataLoader that shuffles takes random numbers
+            self._checked(next(iter(self.loader)), model)
 
     def steps(self, share: float = 1.0) -> int:
         """Return the number of batches in a share of the images."""
@@ -73,8 +75,10 @@ class Batches:
     def in_order(self) -> Iterator[Batch]:
         """Yield all batches; of several processes, each gets other ones."""
         if self.loader is None:
-            mine = torch.arange(process(), self.count, processes())
-            yield from map(self._at, torch.split(mine, self.size))
+            mine = slice(process(), None, processes())
+            for start in range(0, len(self.images[mine]), self.size):
+                part = slice(start, start + self.size)
+                yield Batch(self.images[mine][part], self.labels[mine][part])
             return
         for data in self.loader:
             images, labels = self._checked(data)
@@ -88,21 +92,20 @@ class Batches:
         if self.loader is not None:
             yield from self.in_order()
             return
-        hardest = self.losses.topk(math.ceil(share * self.count)).indices.cpu()
-        order = torch.randperm(len(hardest), generator=torch.Generator().manual_seed(seed))
-        for chosen in torch.split(hardest[order], self.size):
+        order = torch.randperm(self.count, generator=torch.Generator().manual_seed(seed))
+        if share < 1:
+            hardest = self.losses.topk(math.ceil(share * self.count)).indices.cpu()
+            order = order[torch.isin(order, hardest)]
+        for chosen in torch.split(order, self.size):
             mine = chosen[process() :: processes()]
             weight = len(mine) * processes() / len(chosen)
-            yield self._at(mine if len(mine) else chosen[:1], weight)
-
-    def _at(self, places: Tensor, weight: float = 1.0) -> Batch:
-        places = places.to(self.device)
-        return Batch(self.images[places], self.labels[places], places, weight)
+            places = (mine if len(mine) else chosen[:1]).to(self.device)
+            yield Batch(self.images[places], self.labels[places], places, weight)
 
     def remember(self, batch: Batch, losses: Tensor) -> None:
         """Take the loss of each image of a batch."""
         if batch.places is not None:
-            self.losses[batch.places] = losses
+            self.losses[batch.places] = losses.to(self.losses.dtype)
             self.mine[batch.places] = True
 
     def exchange(self) -> None:
@@ -138,26 +141,41 @@ def device_of(model: nn.Module) -> torch.device:
 
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Have a network train (with dropout) or answer, and leave every layer as it was."""
+    """Have a network train (with dropout) or answer, and leave all as it was.
+
+    Its layers have their modes again afterwards, and the caller's random numbers go on as if
+    nothing had happened.
+    """
     before = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, was in before:
-            module.training = was
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        try:
+            model.train(training)
+            yield
+        finally:
+            for module, was in before:
+                module.training = was
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is no network."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"expected a torch.nn.Module as model, got {model!r:.60}: pass a network itself, for "
+            f"example DigitsCNN()"
+        )
 
 
 def classes_of(model: nn.Module, images: Tensor) -> int:
     """Return how many classes a network tells apart, and see that it takes such images."""
-    shape = tuple(images.shape[1:])
+    check_model(model)
     try:
         with torch.no_grad(), mode(model, training=False):
             logits = model(images[:1].to(device_of(model)))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"the network does not take images of shape {shape}, its words are: {reason}"
+            f"expected images that the network takes, got {images.dtype} of shape "
+            f"{tuple(images.shape)}; where one goes through it, PyTorch says: {reason}"
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim not in (1, 2) or len(logits) != 1:
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -170,43 +188,53 @@ def classes_of(model: nn.Module, images: Tensor) -> int:
 
 def check_images(images: Any, name: str) -> None:
     """Refuse images that are no finite floating-point numbers."""
-    if not isinstance(images, Tensor) or not images.is_floating_point():
-        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+    if not isinstance(images, Tensor):
         raise TypeError(
-            f"expected {name} as a tensor of floating-point numbers, got {kind}: bytes from 0 to "
-            f"255 become numbers from 0 to 1 with images.float() / 255"
+            f"expected {name} as a tensor, got {type(images).__name__}: an array becomes one with "
+            f"torch.tensor(array)"
         )
-    numbers(images, name)
+    if not images.is_floating_point():
+        raise TypeError(
+            f"expected {name} as floating-point numbers, got {images.dtype}: bytes from 0 to 255 "
+            f"become numbers from 0 to 1 with images.float() / 255"
+        )
+    # A sum needs no memory, and is finite if all are: only otherwise is it worth a closer look.
+    if images.numel() == 0 or not torch.isfinite(images.detach().sum()):
+        numbers(images, name)
 
 
 def _pair(data: Any, name: str) -> tuple[Any, Any]:
     if not isinstance(data, tuple | list) or len(data) != 2:
-        kind = f"{type(data).__name__} of {len(data)}" if hasattr(data, "__len__") else repr(data)
+        many = f" of {len(data)}" if isinstance(data, tuple | list) else ""
         raise TypeError(
             f"expected {name} as two tensors (images, labels), or a DataLoader of such pairs, got "
-            f"{kind}"
+            f"{type(data).__name__}{many}"
         )
     return data[0], data[1]
 
 
 def _check_labels(labels: Any, count: int, classes: int, name: str) -> None:
     whole = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-    if not isinstance(labels, Tensor) or labels.dtype not in whole:
-        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+    if not isinstance(labels, Tensor):
         raise TypeError(
-            f"expected the labels of {name} as a tensor of whole numbers, got {kind}: convert "
-            f"them with torch.tensor(labels) or labels.long()"
+            f"expected the labels of {name} as a tensor, got {type(labels).__name__}: convert "
+            f"them with torch.tensor(labels)"
         )
     if labels.shape != (count,):
         raise ValueError(
             f"expected one label for each of the {count} images of {name}, shape ({count},), got "
-            f"shape {tuple(labels.shape)}"
+            f"shape {tuple(labels.shape)}: a row with a 1 for the class (one-hot) becomes a label "
+            f"with labels.argmax(1)"
         )
-    outside = [
-        label for label in (int(labels.min()), int(labels.max())) if not 0 <= label < classes
-    ]
-    if outside:
+    if labels.dtype not in whole:
+        raise TypeError(
+            f"expected the labels of {name} as whole numbers, got {labels.dtype}: convert them "
+            f"with labels.long()"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
         raise ValueError(
             f"expected labels of {name} from 0 to {classes - 1}, as the network tells {classes} "
-            f"classes apart, got {outside[0]}: count classes from 0, or give it more outputs"
+            f"classes apart, got {low if low < 0 else high}: count classes from 0, or give the "
+            f"network more outputs"
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
-from cnnlib.parallel import process
+from cnnlib.parallel import by_one, process
 
 
 class Checkpoint:
@@ -21,40 +23,66 @@ class Checkpoint:
         settings: dict[str, Any],
         path: str | os.PathLike[str] | None,
     ) -> None:
-        """Take parts with a `state_dict`, settings that must stay, and the file if there is one."""
+        """Go on from the file if it is there, else write it: who cannot write finds out now.
+
+        Args:
+            parts: All that has a `state_dict`; nothing in it changes if the file does not fit.
+            settings: What must be the same when the training goes on.
+            path: None keeps nothing.
+
+        Raises:
+            ValueError: The file is damaged, or of another network or training.
+            OSError: It cannot be read or written.
+        """
         self.parts, self.settings = parts, settings
         self.path = None if path is None else Path(path)
         self.rows: list[dict[str, float]] = []
+        held = by_one(self._read)
+        if held is None:
+            self.write()
+            return
+        for name, part in parts.items():
+            part.load_state_dict(held[name])
+        self.rows = held["rows"]
 
     def write(self) -> None:
         """Write the file beside its place, then exchange it; one of several processes does so."""
         if self.path is None or process() > 0:
             return
         held = {name: part.state_dict() for name, part in self.parts.items()}
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
+        beside = self.path.with_name(f"{self.path.name}.part")
         try:
-            torch.save(held | {"settings": self.settings, "rows": self.rows}, beside)
+            with open(beside, "wb") as file:
+                torch.save(held | {"settings": self.settings, "rows": self.rows}, file)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(beside, self.path)
+        except OSError as error:
+            raise self._unusable(error) from error
         finally:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):  # it is gone if all went well
+                beside.unlink()
 
-    def read(self) -> None:
-        """Take everything from the file, if it is there; nothing if anything in it does not fit.
-
-        Raises:
-            ValueError: It is damaged, or of another network or training.
-        """
-        if self.path is None or not self.path.exists():
-            return
+    def _read(self) -> dict[str, Any] | None:
+        """Return what the file holds, if it is there and everything in it fits."""
+        if self.path is None:
+            return None
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
         advice = f"delete {self.path} to start afresh, or name another file"
         try:
-            held = torch.load(self.path, map_location="cpu", weights_only=True)
-            states = {name: held[name] for name in self.parts}
-            settings, rows = held["settings"], held["rows"]
-            there = _shapes(states["model"])
-        except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError) as error:
+            if (name := ZipFile(BytesIO(content)).testzip()) is not None:
+                raise ValueError(f"{name} differs from its checksum")  # PyTorch does not look
+            held: dict[str, Any] = torch.load(BytesIO(content), "cpu", weights_only=True)
+            settings, there = held["settings"], _shapes(held["model"])
+            _ = held["rows"], [held[name] for name in self.parts]
+        except Exception as error:  # a damaged file can go wrong in any way
             raise ValueError(
-                f"{self.path} is no whole checkpoint of a training: {advice}"
+                f"{self.path} is damaged, or no checkpoint of a training: {advice}"
             ) from error
         here = _shapes(self.parts["model"].state_dict())
         for what, now, then in (("network", here, there), ("training", self.settings, settings)):
@@ -62,12 +90,17 @@ class Checkpoint:
                 if now.get(name) != then.get(name):
                     raise ValueError(
                         f"{self.path} is the checkpoint of another {what}: {name} is "
-                        f"{now.get(name)} here and {then.get(name)} there: {advice}"
+                        f"{now.get(name, 'missing')} here and {then.get(name, 'missing')} there: "
+                        f"{advice}"
                     )
-        for name, part in self.parts.items():
-            part.load_state_dict(states[name])
-        self.rows = rows
+        return held
+
+    def _unusable(self, error: OSError) -> OSError:
+        return OSError(
+            f"the checkpoint {self.path} cannot be read and written ({error.strerror}): name a "
+            f"file in a folder that is there and that you may write to"
+        )
 
 
 def _shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in state.items()}
+    return {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
-_PATIENCE = timedelta(seconds=120)  # how long to wait for a process that does not answer
+_PATIENCE = timedelta(minutes=10)  # how long to wait for a process that is there but silent
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -19,7 +22,7 @@ def joined() -> Iterator[None]:
 
     Within it, `cnnlib.training.fit` shares the work. Without torchrun there is one process, and
     nothing changes. They talk through NCCL between CUDA devices, else through gloo; a process that
-    is gone, or silent for two minutes, ends the others with an error.
+    is gone, or silent for ten minutes, ends the others with an error.
 
     Returns:
         A context: `with joined(): history = fit(...)`.
@@ -32,7 +35,7 @@ def joined() -> Iterator[None]:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
     try:
         yield
     finally:
@@ -48,3 +51,18 @@ def processes() -> int:
 def process() -> int:
     """Return which of the processes this is, counted from 0."""
     return distributed.get_rank() if processes() > 1 else 0
+
+
+def by_one(make: Callable[[], T]) -> T:
+    """Call a function in process 0 alone, and return its result in every process.
+
+    What is downloaded, read or printed in the function is so once.
+
+    Args:
+        make: Takes nothing, and returns something that can be pickled.
+    """
+    result: list[Any] = [make() if process() == 0 else None]
+    if processes() > 1:
+        distributed.broadcast_object_list(result)
+    made: T = result[0]
+    return made

@@ -9,15 +9,23 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
+from torch.utils.data import DataLoader
 
-from cnnlib._batches import Batches, Data, check_images, classes_of, device_of, mode
+from cnnlib._batches import (
+    Batches,
+    Data,
+    check_images,
+    check_model,
+    classes_of,
+    device_of,
+    mode,
+)
 from cnnlib._checkpoint import Checkpoint
 from cnnlib._checks import whole
 from cnnlib.parallel import process, processes
@@ -61,17 +69,18 @@ def fit(
 
     The loss is the cross-entropy of the logits: with one output there are two classes, 0 and 1,
     else one class for each output. Ctrl-C stops the training; the network then keeps what it has
-    learned, and the history so far is returned. The same seed on the same processor gives the
-    same weights, bit for bit; the random numbers of the caller go on as if nothing had happened.
+    learned, and the history so far is returned. The same seed gives the same weights, bit for bit
+    on the CPU of one machine; the random numbers of the caller go on as if nothing had happened.
 
     Processes that `cnnlib.parallel` has joined call fit with the same arguments: each takes its
-    share of every batch, and their gradients are averaged.
+    share of every batch, and their gradients are averaged. Ctrl-C ends them.
 
     Args:
-        model: Takes images of shape (batch, channels, height, width), or whatever first axis is
-            the batch, and returns logits of shape (batch, classes), (batch, 1) or (batch,).
+        model: Takes images of shape (batch, channels, height, width), or other tensors whose first
+            axis is the batch, and returns logits of shape (batch, classes), (batch, 1) or (batch,).
         train: Images and their labels as two tensors (`digits()` gives such pairs), or a
-            `DataLoader` that yields them in batches. Labels are whole numbers from 0.
+            `DataLoader` that yields them in batches. Images are floating-point numbers, labels
+            whole numbers from 0.
         test: More of the same, measured after every epoch and not learned from.
         epochs: How many times to see all images.
         batch_size: Images for each step; a DataLoader has its own.
@@ -79,20 +88,22 @@ def fit(
         weight_decay: Share of each weight, times lr, that every step takes away (AdamW).
         schedule: "constant", or "one-cycle": the learning rate climbs for a quarter of the steps
             and then falls to almost nothing. Fewer epochs reach the same accuracy.
-        hardest: Share of the training images that the second and later epochs see: those whose
-            loss was largest when they were last seen. The others are right already, and teach
-            little. Needs tensors.
+        hardest: Share of the training images that the second and later epochs see, more than 0 and
+            up to 1: those whose loss was largest when they were last seen. The others are right
+            already, and teach little. Needs tensors.
         precision: "float32", or "bfloat16": layers calculate with numbers of half the size, where
             that is safe. Faster on processors that have instructions for it.
         channels_last: Whether images lie in memory pixel by pixel, all channels of one side by
             side. Convolutions of many channels are faster so.
-        seed: Decides the order of the images, and what dropout drops. It does not decide the
-            first weights: they are there already.
+        seed: Decides the order of the images (that of a DataLoader too, unless it has a generator
+            of its own), and what dropout drops. It does not decide the first weights: they are
+            there already.
         device: "cuda", "mps", "cpu", ...; by default the fastest that there is. The network and
             tensors move there; the network stays there.
-        checkpoint: A file that is written after every epoch, never in part. If it is there, the
-            training goes on from it, to the same result as if it had not been interrupted.
-        progress: Whether to show a progress bar.
+        checkpoint: A file that is written before the first epoch and after every one, never in
+            part. If it is there, the training goes on from it, to the same result as if it had
+            not been interrupted.
+        progress: Whether to show a progress bar. TQDM_DISABLE=1 in the environment hides all.
 
     Returns:
         One row for each epoch, counted from 1: `loss` and `accuracy` on the training images while
@@ -102,28 +113,42 @@ def fit(
     Raises:
         TypeError: Something is of another type, labels for example that are no whole numbers.
         ValueError: There are no images, a label lies outside the classes, images do not fit the
-            network, a setting is unknown, or the checkpoint is of another network or training.
+            network, a setting is out of range, there is no such device, or the checkpoint is
+            damaged or of another network or training.
+        OSError: The checkpoint cannot be written.
         FloatingPointError: The loss became NaN or infinite.
 
     Source: D. Kingma and J. Ba, Adam (2015); I. Loshchilov and F. Hutter, AdamW (2019); L. Smith
     and N. Topin, Super-convergence (2018), for the one-cycle schedule.
     """
-    epochs, batch_size = whole(epochs, "epochs", 0), whole(batch_size, "batch_size", 1)
-    settings: dict[str, Any] = {"batch_size": batch_size, "seed": whole(seed, "seed", 0)}
-    settings["lr"] = _number(lr, "lr", math.inf)
-    settings["weight_decay"] = _number(weight_decay, "weight_decay", math.inf)
-    settings["hardest"] = _number(hardest, "hardest", 1)
-    settings["schedule"] = _one_of(schedule, "schedule", _SCHEDULES)
-    settings["precision"] = _one_of(precision, "precision", _PRECISIONS)
+    check_model(model)
+    settings: dict[str, Any] = {
+        "batch_size": _whole(batch_size, "batch_size", 1),
+        "lr": _number(lr, "lr"),
+        "weight_decay": _number(weight_decay, "weight_decay"),
+        "schedule": _one_of(schedule, "schedule", _SCHEDULES),
+        "hardest": _number(hardest, "hardest"),
+        "precision": _one_of(precision, "precision", _PRECISIONS),
+        "seed": _whole(seed, "seed", 0),
+    }
+    epochs = _whole(epochs, "epochs", 0)
     if schedule == "one-cycle":
         settings["epochs"] = epochs  # the rate of every step depends on how many there will be
-    model.to(_fastest() if device is None else device)
-    if channels_last:
-        model.to(memory_format=torch.channels_last)
+    if not 0 < hardest <= 1:
+        raise ValueError(f"hardest must be more than 0 and at most 1, got {hardest}")
+    if hardest < 1 and isinstance(train, DataLoader):
+        raise ValueError("expected train as two tensors where hardest < 1, got a DataLoader")
+    model.to(_device(device))
     batches = Batches(train, "train", model, batch_size)
     measured = None if test is None else Batches(test, "test", model, _AT_ONCE)
-    if batches.loader is not None and hardest < 1:
-        raise ValueError("expected train as two tensors, since hardest < 1, got a DataLoader")
+    settings["images"] = batches.count
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError(
+            "expected a network with weights to learn, got one without: give it layers that have "
+            "some, or unfreeze them with model.requires_grad_()"
+        )
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
     steps = [batches.steps(hardest if epoch else 1) for epoch in range(epochs)]
     optimizer = torch.optim.AdamW(
         model.parameters(), lr, weight_decay=weight_decay, fused=batches.device.type in _FUSED
@@ -131,45 +156,50 @@ def fit(
     rates = _rates(optimizer, schedule, lr, sum(steps))
     parts = {"model": model, "optimizer": optimizer, "rates": rates, "batches": batches}
     state = Checkpoint(parts, settings, checkpoint)
-    state.read()
     done = len(state.rows)
     together = nn.parallel.DistributedDataParallel(model) if processes() > 1 else model
     half = precision == "bfloat16"
     autocast = torch.autocast(batches.device.type, torch.bfloat16, enabled=half)
     bar = _bar(sum(steps), sum(steps[:done]), progress)
-    with bar, _own_random_numbers(batches.device), mode(model, training=True):
+    with bar, mode(model, training=True):
         try:
             for epoch in range(done + 1, epochs + 1):
                 bar.set_description(f"epoch {epoch} of {epochs}")
                 began, sums = time.perf_counter(), torch.zeros(3, device=batches.device)
-                order = seed + 1_000_003 * epoch  # the same whether or not epochs came before
-                torch.manual_seed(order + process())  # dropout
-                for batch in batches.shuffled(order, hardest if epoch > 1 else 1):
+                order = (seed + 1_000_003 * epoch) % 2**63  # the same if no epochs came before
+                torch.manual_seed(order + process())  # for dropout
+                shuffled = batches.shuffled(order, hardest if epoch > 1 else 1)
+                for step, batch in enumerate(shuffled, start=1):
                     with autocast:
-                        logits = together(batch.images).float()
+                        logits = together(batch.images)
                     losses = _losses(logits, batch.labels)
                     optimizer.zero_grad()
                     (losses.mean() * batch.weight).backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
                     rates.step()
-                    batches.remember(batch, losses.detach())
-                    sums += _sums(losses, logits, batch.labels)
+                    if batch.weight:
+                        batches.remember(batch, losses.detach())
+                        sums += _sums(losses, logits, batch.labels)
                     bar.update()
-                    if bar.n % _LOOK == 0:
+                    if step % _LOOK == 0:
                         _look(sums, epoch, lr, bar)
                 _look(sums, epoch, lr, bar)
                 batches.exchange()
-                row = {"epoch": epoch, **_score(sums)._asdict()}
+                score = _score(sums)
+                row = {"epoch": epoch, "loss": score.loss, "accuracy": score.accuracy}
                 row["seconds"] = time.perf_counter() - began
                 if measured is not None:
                     score = _measure(model, measured)
                     row |= {"test_loss": score.loss, "test_accuracy": score.accuracy}
+                _stop_if_lost(sum(weight.sum().item() for weight in model.parameters()), epoch, lr)
                 state.rows.append(row)
                 state.write()
         except KeyboardInterrupt:
+            if processes() > 1:
+                raise  # each was interrupted at another step, so that they cannot go on together
             bar.write(
                 f"Interrupted in epoch {epoch}: the network keeps what it has learned, and the "
-                f"history holds the {len(state.rows)} epochs before."
+                f"history holds the finished epochs, {len(state.rows)} of {epochs}."
             )
     return _history(state.rows, measured is not None)
 
@@ -188,6 +218,7 @@ def evaluate(model: nn.Module, data: Data) -> Score:
         TypeError: As for `fit`.
         ValueError: As for `fit`.
     """
+    check_model(model)
     return _measure(model, Batches(data, "data", model, _AT_ONCE))
 
 
@@ -205,6 +236,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
         TypeError: images are no tensor of floating-point numbers.
         ValueError: There are none, or they do not fit the network.
     """
+    check_model(model)
     check_images(images, "images")
     classes_of(model, images)
     with torch.no_grad(), mode(model, training=False):
@@ -222,6 +254,8 @@ def _measure(model: nn.Module, data: Batches) -> Score:
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of each image, in float32 or finer."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.ndim == 2 and logits.shape[1] > 1:
         return F.cross_entropy(logits, labels, reduction="none")
     one = logits.flatten()
@@ -236,9 +270,9 @@ def _decide(logits: Tensor) -> Tensor:
 
 def _sums(losses: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     """Return what can be added over batches: the losses, the right answers, the images."""
-    right = (_decide(logits.detach()) == labels).sum()
     loss = losses.detach().sum()
-    return torch.stack([loss, right.to(loss.dtype), loss.new_tensor(len(labels))])
+    right = (_decide(logits.detach()) == labels).sum()
+    return torch.stack([loss, right.to(loss.dtype), torch.full_like(loss, len(labels))])
 
 
 def _score(sums: Tensor) -> Score:
@@ -251,12 +285,16 @@ def _score(sums: Tensor) -> Score:
 def _look(sums: Tensor, epoch: int, lr: float, bar: Any) -> None:
     """Show the mean loss, and stop a training that is lost."""
     loss, _, count = sums.tolist()
-    if not math.isfinite(loss):
+    _stop_if_lost(loss, epoch, lr)
+    bar.set_postfix(loss=f"{loss / max(1, count):.3f}", refresh=False)
+
+
+def _stop_if_lost(value: float, epoch: int, lr: float) -> None:
+    if not math.isfinite(value):
         raise FloatingPointError(
             f"the loss became NaN or infinite in epoch {epoch}: make the network anew, and try a "
             f"learning rate ten times smaller than {lr:g}; see also that the images lie in 0 to 1"
         )
-    bar.set_postfix(loss=f"{loss / count:.3f}", refresh=False)
 
 
 def _rates(optimizer: torch.optim.Optimizer, schedule: str, lr: float, steps: int) -> Any:
@@ -264,49 +302,59 @@ def _rates(optimizer: torch.optim.Optimizer, schedule: str, lr: float, steps: in
     kinds = torch.optim.lr_scheduler
     if schedule == "constant":
         return kinds.ConstantLR(optimizer, factor=1)
+    steps = max(5, steps)  # a quarter of four would be one, and no climb
     return kinds.OneCycleLR(
-        optimizer, lr, max(1, steps), pct_start=0.25, div_factor=10, cycle_momentum=False
+        optimizer, lr, steps, pct_start=0.25, div_factor=10, cycle_momentum=False
     )
 
 
-def _fastest() -> torch.device:
-    """Return the accelerator that there is, of several processes each its own, or the CPU."""
+def _device(wanted: str | torch.device | None) -> torch.device:
+    """Return the device that is wanted, else the fastest: an accelerator, or the CPU."""
+    if wanted is not None:
+        try:
+            return torch.empty(0, device=wanted).device
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"there is no device {str(wanted)!r} here, PyTorch says: {reason}: leave device "
+                f"out to take the fastest"
+            ) from error
     device = torch.accelerator.current_accelerator(check_available=True)
-    if device is None:
-        return torch.device("cpu")
+    if device is None or (processes() > 1 and device.type != "cuda"):
+        return torch.device("cpu")  # processes talk between CPUs or between CUDA devices
     return torch.device(device.type, torch.accelerator.current_device_index())
-
-
-@contextmanager
-def _own_random_numbers(device: torch.device) -> Iterator[None]:
-    """Let the caller's random numbers go on afterwards as if nothing had happened."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield
 
 
 def _bar(total: int, done: int, progress: bool) -> Any:
     from tqdm.auto import tqdm  # chooses a bar that suits a notebook or a terminal
 
-    return tqdm(total=total, initial=done, disable=not progress or process() > 0)
+    hidden = {} if progress and process() == 0 else {"disable": True}  # else TQDM_DISABLE decides
+    return tqdm(total=total, initial=done, **hidden)
 
 
 def _history(rows: list[dict[str, float]], measured: bool) -> pd.DataFrame:
     import pandas as pd
 
-    columns = (
-        ["epoch", "loss", "accuracy"] + measured * ["test_loss", "test_accuracy"] + ["seconds"]
-    )
-    return pd.DataFrame(rows, columns=columns).set_index("epoch")
+    columns = ["loss", "accuracy"] + measured * ["test_loss", "test_accuracy"] + ["seconds"]
+    index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
+    return pd.DataFrame(rows, index, columns, dtype=float)
 
 
-def _number(value: Any, name: str, most: float) -> float:
-    if not isinstance(value, int | float) or not 0 <= value <= most or value == math.inf:
-        upto = "or more" if most == math.inf else f"to {most:g}"
-        raise ValueError(f"expected {name} as a number, 0 {upto}, got {value!r}")
+def _whole(value: Any, name: str, least: int) -> int:
+    _number(value, name)
+    return whole(value, name, least)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"expected a number for {name}, got {value!r}")
+    if not 0 <= value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"{name} must be 0 or more, and finite, got {value}")
     return float(value)
 
 
 def _one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
     if value not in known:
-        raise ValueError(f"expected {name} to be one of {known}, got {value!r}")
+        names = " or ".join(map(repr, known))
+        raise ValueError(f"expected {name} to be {names}, got {value!r}")
     return str(value)

@@ -25,7 +25,8 @@ LEVELS = (
     {"_batches", "_checkpoint", "models", "receptive_field"},
     {"training"},
     {"plotting"},
-    {"diagrams"},
+    {"results"},
+    {"diagrams", "train_digits"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 SHOWN = {"convolution", "datasets", "images", "kernels", "plotting"}  # by `import cnnlib`
