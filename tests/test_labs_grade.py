@@ -212,7 +212,6 @@ def test_hostile(name: str, lab: Lab, tmp_path: Path, and_next: None) -> None:
         ("import sys\nsys.excepthook = sys.settrace = lambda *a: None", ""),
         ("get_ipython().showtraceback = lambda *a, **k: None", ""),
         ("get_ipython().set_custom_exc((AssertionError,), lambda *a, **k: None)", ""),
-        ("get_ipython().run_cell = lambda *a, **k: None", ""),
         ("import sys\nsys.settrace(lambda *a: None)", ""),
         ("import atexit\natexit.register(print, 'x')", ""),
     ],
@@ -229,7 +228,7 @@ def test_patched(patch: str, named: str, when: str, lab: Lab, tmp_path: Path) ->
     result = graded(submission(q1=wrong), lab, tmp_path)
     assert result.points["q1-example"] != 1
     assert result.points["q1-more"] != 2
-    if named and when == "before":
+    if named:
         assert result.status == "needs a person"
         for name in named.split(", "):
             assert name in result.reason

@@ -246,15 +246,14 @@ def gone(namespace: str) -> bool:
     "code",
     [
         "for n in range(1000): print('x' * 1_000_000)",
-        "print('x' * 1_000_000_000)",
+        "print('x' * 200_000_000)",
         "import sys\nwhile True: sys.stderr.write('x' * 1000)",
         "import os\nwhile True: os.write(1, b'x' * 1000)",
     ],
 )
 def test_output_is_limited(kernel: Kernel, code: str) -> None:
-    reply = kernel.run(code, 10)
-    # A gigabyte at once can be too much for the kernel itself, which then never says it is done.
-    assert reply.ending in ("loud", "slow")
+    reply = kernel.run(code, 60)
+    assert reply.ending == "loud"
     assert len(words(reply)) <= LIMITS.output
     if kernel.alive():
         assert kernel.run("1", 30).ending == "ok"

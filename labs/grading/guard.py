@@ -23,8 +23,9 @@ import sys
 import time
 from typing import Any
 
-# Kept here, where a student's assignment to `builtins` does not reach.
+# Kept here, where a student's assignment to `builtins` or `os` does not reach.
 getattr, setattr, delattr, vars = getattr, setattr, delattr, vars
+end_process, write_bytes = os._exit, os.write
 INHERITED = object()
 
 # Where checks find what they rely on: module, or module and class.
@@ -96,11 +97,13 @@ class Guard:
             try:
                 os.setsid()
                 error = self._judge(text, own, hidden)
-                changed = sorted({*changed, *self.mend()})
+                if meanwhile := self.mend():
+                    error = error or f"{meanwhile[0]} was changed while the check ran"
+                changed = sorted({*changed, *meanwhile})
                 verdict = {"token": token, "error": error, "changed": changed}
-                os.write(write, json.dumps(verdict).encode() + b"\n")
+                write_bytes(write, json.dumps(verdict).encode() + b"\n")
             finally:
-                os._exit(0)
+                end_process(0)
         os.close(write)
         words, end = b"", time.monotonic() + seconds
         while not words.endswith(b"\n"):

@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "/usr /bin /sbin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives /etc/fonts"
 MEGABYTE = 2**20
 STOPPED = ("slow", "loud")
-GRACE = 2.0  # seconds that a kernel has to obey, or to say that it is done
+GRACE = 5.0  # seconds that a kernel has to obey, or to say that it is done
 LARGEST_MESSAGE = 64 * 2**20  # a longer one ends the connection
 START = 120  # seconds that a kernel has to start
 
