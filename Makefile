@@ -25,6 +25,8 @@ release: ## make labs/release/ and the students' archive, without solutions
 	@$(RUN) python -m labs.grading release $(ARGS)
 
 grade: ## grade submissions: make grade LAB=lab1 SUBMISSIONS=folder (SCHEDULER=address of Dask)
+	@test -n "$(LAB)" -a -n "$(SUBMISSIONS)" || \
+	  { echo "Say which: make grade LAB=lab1 SUBMISSIONS=folder"; exit 2; }
 	@$(RUN) python -m labs.grading grade "$(SUBMISSIONS)" --lab "$(LAB)" \
 	  $(if $(SCHEDULER),--scheduler "$(SCHEDULER)") $(ARGS)
 

@@ -152,7 +152,8 @@ def _recognise(
             found = [c for p, c in pairs if p.id == task and not c.id and c.kind == "markdown"]
         if len(found) == 1:
             found[0].id = answer.id
-            notes.append(f"the answer {answer.id} had lost its mark and was recognised")
+            if marked:
+                notes.append(f"the answer {answer.id} had lost its mark and was recognised")
         elif found:
             reasons.append(f"{len(found)} cells could be the answer {answer.id}")
         elif marked:
