@@ -41,6 +41,7 @@ figures: ## draw everything in img/ and data/avatars/ again
 bench: ## compare the speed of cnnlib with the alternatives, as ratios
 	@$(RUN) python benchmarks/correlation.py
 	@$(RUN) python benchmarks/training.py
+	@$(RUN) python benchmarks/grading.py
 
 constraints: ## pin the newest versions that work together in constraints.txt
 	@$(RUN) python tools/constraints.py

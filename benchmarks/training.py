@@ -46,7 +46,7 @@ QUICK: dict[str, Any] = {
     "epochs": 4,
     "hardest": 0.1,
     "batch_size": 128,
-    "lr": 8e-3,
+    "lr": 1.2e-2,
     "weight_decay": 0.01,
     "schedule": "one-cycle",
     "precision": "bfloat16",
