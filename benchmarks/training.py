@@ -3,7 +3,7 @@
 - Time to 99.08 % test accuracy on MNIST, the source's figure, against the source's own recipe in
   Keras (Adam, batches of 256, as many epochs as it needs): asked for is at least 15 times faster.
   Medians of three seeds. Keras's time ends with the first epoch that reaches the accuracy; ours is
-  that of the whole training.
+  that of the whole training, from all images, and from 45,000 of them, which are enough.
 - Seconds per epoch against a plain PyTorch loop: a DataLoader that makes a tensor of every image.
 - Operations and bytes per second against what this machine can do.
 - The same on a GPU, if there is one: asked for is less than a second.
@@ -45,6 +45,7 @@ SEEDS = (0, 1, 2)
 QUICK: dict[str, Any] = {
     "epochs": 4,
     "hardest": 0.1,
+    "label_smoothing": 0.03,
     "batch_size": 128,
     "lr": 1.2e-2,
     "weight_decay": 0.01,
@@ -60,17 +61,27 @@ def main() -> None:
     train, test = digits()
     if len(train.images) < 60_000:
         sys.exit("These comparisons need the real MNIST: see data/README.md.")
-    ours: list[tuple[float, float, int]] = []
-    keras: list[tuple[float, float, int]] = []
+    enough = Labelled(train.images[:45_000], train.labels[:45_000])
+    sides: dict[str, list[tuple[float, float, int]]] = {
+        name: [] for name in ("Keras, the source's recipe", "fit", "fit, 45,000 images")
+    }
     with tempfile.TemporaryDirectory() as folder:
         arrays = Path(folder) / "mnist.npz"
         _store(arrays, train, test)
         python = _keras()
         for seed in SEEDS:
-            keras.append(_by_keras(python, arrays, seed))
-            ours.append(_by_fit(train, test, seed, "cpu", QUICK))
+            for side, run in zip(
+                sides.values(),
+                (
+                    _by_keras(python, arrays, seed),
+                    _by_fit(train, test, seed, "cpu", QUICK),
+                    _by_fit(enough, test, seed, "cpu", QUICK),
+                ),
+                strict=True,
+            ):
+                side.append(run)
     print(f"\n{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
-    _compare("time to 99.08 % on MNIST", [("Keras, the source's recipe", keras), ("fit", ours)])
+    _compare("time to 99.08 % on MNIST", sides)
     _epochs(train)
     _limits()
     _gpu(train, test)
@@ -115,15 +126,16 @@ def _by_fit(
     return history["seconds"].sum(), history["test_accuracy"].iloc[-1], len(history)
 
 
-def _compare(title: str, sides: list[tuple[str, list[tuple[float, float, int]]]]) -> None:
+def _compare(title: str, sides: dict[str, list[tuple[float, float, int]]]) -> None:
+    """Print the medians of all sides, how much faster than the first each is, and every run."""
     print(title)
-    medians = []
-    for name, runs in sides:
-        medians.append(statistics.median(seconds for seconds, _, _ in runs))
-        accuracy = statistics.median(accuracy for _, accuracy, _ in runs)
-        each = "  ".join(f"{s:6.1f} s {100 * a:.2f} % ({n} epochs)" for s, a, n in runs)
-        print(f"  {name:28} {medians[-1]:7.1f} s  {100 * accuracy:.2f} %   [{each}]")
-    print(f"  ratio                        {medians[0] / medians[1]:7.1f}\n")
+    first = statistics.median(seconds for seconds, _, _ in next(iter(sides.values())))
+    for name, runs in sides.items():
+        seconds, accuracy = (statistics.median(run[k] for run in runs) for k in (0, 1))
+        print(f"  {name:28} {seconds:7.1f} s   {first / seconds:5.1f} times   {accuracy:.2%}")
+        for seconds, accuracy, epochs in runs:
+            print(f"  {'':28} {seconds:7.1f} s   {epochs:5} epochs  {accuracy:.2%}")
+    print()
 
 
 def _epochs(train: Labelled) -> None:

@@ -58,6 +58,7 @@ def fit(
     weight_decay: float = 0.0,
     schedule: str = "constant",
     hardest: float = 1.0,
+    label_smoothing: float = 0.0,
     precision: str = "float32",
     channels_last: bool = False,
     seed: int = 0,
@@ -91,6 +92,8 @@ def fit(
         hardest: Share of the training images that the second and later epochs see, more than 0 and
             up to 1: those whose loss was largest when they were last seen. The others are right
             already, and teach little. Needs tensors.
+        label_smoothing: Share of the certainty that is taken from the label and spread evenly
+            over all classes, so that answers are not driven to extremes.
         precision: "float32", or "bfloat16": layers calculate with numbers of half the size, where
             that is safe. Faster on processors that have instructions for it.
         channels_last: Whether images lie in memory pixel by pixel, all channels of one side by
@@ -128,6 +131,7 @@ def fit(
         "weight_decay": _number(weight_decay, "weight_decay"),
         "schedule": _one_of(schedule, "schedule", _SCHEDULES),
         "hardest": _number(hardest, "hardest"),
+        "label_smoothing": _number(label_smoothing, "label_smoothing"),
         "precision": _one_of(precision, "precision", _PRECISIONS),
         "seed": _whole(seed, "seed", 0),
     }
@@ -136,6 +140,8 @@ def fit(
         settings["epochs"] = epochs  # the rate of every step depends on how many there will be
     if not 0 < hardest <= 1:
         raise ValueError(f"hardest must be more than 0 and at most 1, got {hardest}")
+    if label_smoothing >= 1:
+        raise ValueError(f"label_smoothing must be less than 1, got {label_smoothing}")
     if hardest < 1 and isinstance(train, DataLoader):
         raise ValueError("expected train as two tensors where hardest < 1, got a DataLoader")
     model.to(_device(device))
@@ -172,7 +178,7 @@ def fit(
                 for step, batch in enumerate(shuffled, start=1):
                     with autocast:
                         logits = together(batch.images)
-                    losses = _losses(logits, batch.labels)
+                    losses = _losses(logits, batch.labels, label_smoothing)
                     optimizer.zero_grad()
                     (losses.mean() * batch.weight).backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
@@ -253,13 +259,14 @@ def _measure(model: nn.Module, data: Batches) -> Score:
     return _score(sums)
 
 
-def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+def _losses(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Return the loss of each image, in float32 or finer."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.ndim == 2 and logits.shape[1] > 1:
-        return F.cross_entropy(logits, labels, reduction="none")
+        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
     one = logits.flatten()
-    return F.binary_cross_entropy_with_logits(one, labels.to(one.dtype), reduction="none")
+    wanted = labels.to(one.dtype) * (1 - smoothing) + smoothing / 2
+    return F.binary_cross_entropy_with_logits(one, wanted, reduction="none")
 
 
 def _decide(logits: Tensor) -> Tensor:
@@ -328,8 +335,8 @@ def _device(wanted: str | torch.device | None) -> torch.device:
 def _bar(total: int, done: int, progress: bool) -> Any:
     from tqdm.auto import tqdm  # chooses a bar that suits a notebook or a terminal
 
-    hidden = {} if progress and process() == 0 else {"disable": True}  # else TQDM_DISABLE decides
-    return tqdm(total=total, initial=done, **hidden)
+    hidden = os.environ.get("TQDM_DISABLE", "") not in ("", "0")  # the notebook's bar forgets it
+    return tqdm(total=total, initial=done, disable=hidden or not progress or process() > 0)
 
 
 def _history(rows: list[dict[str, float]], measured: bool) -> pd.DataFrame:

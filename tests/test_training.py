@@ -67,15 +67,24 @@ def one_cycle(step: int, steps: int, lr: float) -> float:
     return low + (lr - low) * (1 + math.cos(math.pi * part)) / 2
 
 
-def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
+def loss_of(logits: Tensor, labels: Tensor, smooth: float = 0.0) -> Tensor:
     if logits.ndim == 1 or logits.shape[1] == 1:
-        chances = torch.sigmoid(logits.flatten())
-        return -torch.where(labels == 1, chances, 1 - chances).log()
-    return -logits.log_softmax(1)[torch.arange(len(labels)), labels]
+        one = torch.sigmoid(logits.flatten())
+        chances = torch.stack([1 - one, one], dim=1)
+    else:
+        chances = logits.softmax(1)
+    wanted = torch.full_like(chances, smooth / chances.shape[1])
+    wanted[torch.arange(len(labels)), labels] += 1 - smooth
+    return -(wanted * chances.log()).sum(1)
 
 
 def plain(
-    model: nn.Module, labels: Tensor, epochs: int, decay: float = 0.0, cycle: bool = False
+    model: nn.Module,
+    labels: Tensor,
+    epochs: int,
+    decay: float = 0.0,
+    cycle: bool = False,
+    smooth: float = 0.0,
 ) -> list[float]:
     """Train with a loop as in a first lesson; return the mean loss of every epoch."""
     optimizer = torch.optim.AdamW(model.parameters(), 0.01, weight_decay=decay, fused=False)
@@ -85,7 +94,7 @@ def plain(
         for places in torch.split(order(epoch), BATCH):
             if cycle:
                 optimizer.param_groups[0]["lr"] = one_cycle(step, 5 * epochs, 0.01)
-            losses = loss_of(model(IMAGES[places]), labels[places])
+            losses = loss_of(model(IMAGES[places]), labels[places], smooth)
             optimizer.zero_grad()
             losses.mean().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -135,6 +144,7 @@ def _nothing_is_disturbed() -> Iterator[None]:
         ({}, {}),
         ({"weight_decay": 0.5}, {"decay": 0.5}),
         ({"schedule": "one-cycle"}, {"cycle": True}),
+        ({"label_smoothing": 0.2}, {"smooth": 0.2}),
     ],
     ids=str,
 )
@@ -153,8 +163,8 @@ def test_one_output_tells_two_classes_apart(flat: bool) -> None:
     model, expected = (
         nn.Sequential(network(1), *([nn.Flatten(0)] if flat else [])) for _ in range(2)
     )
-    losses = plain(expected, labels, 2)
-    history = fit(model, (IMAGES, labels), epochs=2, **SETTINGS)
+    losses = plain(expected, labels, 2, smooth=0.1)
+    history = fit(model, (IMAGES, labels), epochs=2, label_smoothing=0.1, **SETTINGS)
     torch.testing.assert_close(weights(model), weights(expected), rtol=1e-4, atol=1e-5)
     assert history["loss"].tolist() == pytest.approx(losses, rel=1e-4)
     with torch.no_grad():
@@ -444,6 +454,7 @@ def test_refuses_labels_of_a_later_batch() -> None:
         ({"weight_decay": math.inf}, ValueError, "weight_decay must be 0 or more, and finite"),
         ({"hardest": 0}, ValueError, "hardest must be more than 0 and at most 1, got 0"),
         ({"hardest": 1.1}, ValueError, "hardest must be more than 0 and at most 1, got 1.1"),
+        ({"label_smoothing": 1}, ValueError, "label_smoothing must be less than 1, got 1"),
         ({"schedule": "cosine"}, ValueError, "schedule to be 'constant' or 'one-cycle', got 'co"),
         ({"precision": "half"}, ValueError, "precision to be 'float32' or 'bfloat16', got 'half'"),
         ({"device": "cuda:99"}, ValueError, "no device 'cuda:99' here, PyTorch says: .*leave dev"),
