@@ -522,11 +522,13 @@ def test_predict_refuses(images: Any, error: type[Exception], words: str) -> Non
 # A child process of its own, with settings from the command line. In the second epoch it says so,
 # and waits to be interrupted or killed.
 CHILD = """
-import sys, time
+import signal, sys, time
 import torch
 from cnnlib.training import fit
 from tests.test_training import DATA, SETTINGS, network, weights
 
+# Who starts the tests in the background may have told them to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 steps = 0
 
 def wait(model, inputs):
