@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,12 +16,13 @@ from cnnlib._checks import numbers
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def load_image(path: str | Path, *, grey: bool = False) -> Tensor:
+def load_image(path: str | Path | BinaryIO, *, grey: bool = False) -> Tensor:
     """Read a picture file into a float tensor with values from 0 (black) to 1 (white).
 
     Args:
         path: A file that Pillow can read, such as PNG or JPEG; a relative name is looked for in
-            the working directory and then in the project's folder.
+            the working directory and then in the project's folder. Or such a file, opened in
+            binary mode.
         grey: Whether to return brightness alone.
 
     Returns:
@@ -34,8 +35,11 @@ def load_image(path: str | Path, *, grey: bool = False) -> Tensor:
     """
     from PIL import Image, ImageOps
 
-    places = [Path(path), PROJECT / path]
-    found = next((place for place in places if place.is_file()), None)
+    found: Path | BinaryIO | None
+    if isinstance(path, str | Path):
+        found = next((p for p in (Path(path), PROJECT / path) if p.is_file()), None)
+    else:
+        found, path = path, "the opened file"
     if found is None:
         raise FileNotFoundError(
             f"no image file {str(path)!r} in the working directory or in the project's folder: "

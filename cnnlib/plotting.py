@@ -43,7 +43,7 @@ P = ParamSpec("P")
 WRITTEN = 8  # grids up to this size show their values
 
 
-def _in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Let a function draw in the style of the course, and close what it returns.
 
     Jupyter shows an open figure at the end of the cell, and one that is a cell's value besides:
@@ -63,7 +63,7 @@ def _in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return wrapper
 
 
-@_in_style
+@in_style
 def plot_conv(
     image: Any, kernel: Any, *, padding: str | int | tuple[int, int] = "same", axis: bool = False
 ) -> Figure:
@@ -87,19 +87,11 @@ def plot_conv(
         ValueError: A wrong shape, NaN or infinite values, a negative padding, or a kernel that is
             larger than the padded image.
     """
-    original, weight = as_image(image), _as_kernel(kernel)
-    above, below, left, right = _margins(original, weight, padding)
-    padded = F.pad(original.reshape(-1, 1, *original.shape[-2:]), (left, right, above, below))
-    result = F.conv2d(padded, weight[None, None])[:, 0]
-    if len(result) == 3 and (result.min() < 0 or result.max() > 1):
-        result = to_grey(result)
-    result = result.squeeze(0)
-    # Zeros around the image make a false edge there: colours are spread over what lies inside it.
-    inside = result[..., above : result.shape[-2] - below, left : result.shape[-1] - right]
-    norm, _ = _scale(result, inside if inside.numel() else result)
+    original, weight = as_image(image), as_kernel(kernel)
+    result, norm = filtered(original, weight, padding)
     figure, axes = plt.subplots(ncols=3, figsize=(WIDTH, 3), width_ratios=[1, 0.6, 1.12])
     _draw(axes[0], original, "Original", axis=axis)
-    own, _ = _scale(weight, unit=float(weight.abs().max()))
+    own, _ = scale(weight, unit=float(weight.abs().max()))
     weights = _draw(axes[1], weight, "Kernel", norm=own)
     if weights is not None and max(weight.shape) > WRITTEN:
         figure.colorbar(weights, ax=axes[1], shrink=0.45)
@@ -111,7 +103,7 @@ def plot_conv(
     return figure
 
 
-@_in_style
+@in_style
 def plot_convs(image: Any, conv_layer: nn.Conv2d, axis: bool = False) -> Figure:
     """Show an image and what each filter of a convolutional layer makes of it, bias included.
 
@@ -140,7 +132,7 @@ def plot_convs(image: Any, conv_layer: nn.Conv2d, axis: bool = False) -> Figure:
     size = (WIDTH, rows * (min(cell, 8.0) + below))
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     _draw(axes.flat[0], original, "Original", axis=axis)
-    norm, cmap = _scale(maps, unit=0.0)
+    norm, cmap = scale(maps, unit=0.0)
     for number, (ax, values) in enumerate(zip(axes.flat[1:], maps, strict=False), start=1):
         _draw(ax, values, f"Filter {number}", norm=norm, axis=axis)
     for ax in axes.flat[panels:]:
@@ -155,7 +147,7 @@ def plot_convs(image: Any, conv_layer: nn.Conv2d, axis: bool = False) -> Figure:
     return figure
 
 
-@_in_style
+@in_style
 def plot_maps(maps: Mapping[str, Any], *, height: float = 2.6, axis: bool = False) -> Figure:
     """Show matrices side by side under their names; values are written into small ones.
 
@@ -181,7 +173,7 @@ def plot_maps(maps: Mapping[str, Any], *, height: float = 2.6, axis: bool = Fals
     return figure
 
 
-@_in_style
+@in_style
 def plot_overlap(
     f: Callable[[np.ndarray], np.ndarray],
     g: Callable[[np.ndarray], np.ndarray],
@@ -229,7 +221,7 @@ def plot_overlap(
     return figure
 
 
-@_in_style
+@in_style
 def plot_receptive_field(
     image: Any,
     field: Field | Mapping[str, Field],
@@ -276,6 +268,63 @@ def plot_receptive_field(
         _draw(ax, picture, f"{name}\n{height} × {width}")
         _outline(ax, value, shown[name], picture)
     return figure
+
+
+def filtered(
+    image: Tensor, kernel: Tensor, padding: str | int | tuple[int, int] = "same"
+) -> tuple[Tensor, Normalize]:
+    """Return what a kernel makes of a picture, as `plot_conv` shows it, and its limits of colour.
+
+    Args:
+        image: Shape (height, width) or (3, height, width).
+        kernel: Shape (height, width).
+        padding: See `plot_conv`.
+
+    Returns:
+        The cross-correlation, shape (height, width), or (3, height, width) if the picture has
+        colours and no value leaves 0 to 1; and the limits of its colours.
+
+    Raises:
+        TypeError: See `plot_conv`.
+        ValueError: See `plot_conv`.
+    """
+    above, below, left, right = _margins(image, kernel, padding)
+    padded = F.pad(image.reshape(-1, 1, *image.shape[-2:]), (left, right, above, below))
+    result = F.conv2d(padded, kernel[None, None])[:, 0]
+    if len(result) == 3 and (result.min() < 0 or result.max() > 1):
+        result = to_grey(result)
+    result = result.squeeze(0)
+    # Zeros around the image make a false edge there: colours are spread over what lies inside it.
+    inside = result[..., above : result.shape[-2] - below, left : result.shape[-1] - right]
+    norm, _ = scale(result, inside if inside.numel() else result)
+    return result, norm
+
+
+def scale(
+    values: Tensor, within: Tensor | None = None, unit: float = 1.0
+) -> tuple[Normalize, Any]:
+    """Return limits and colours: centred on 0 where values are signed, else grey from 0 up.
+
+    The largest value `within` sets the limit (all values, if that is not given); what has no
+    signs reaches up to `unit` at least, so that a dark photograph stays dark.
+    """
+    largest = float((values if within is None else within).abs().max()) or 1.0
+    if values.min() < 0:
+        return Normalize(-largest, largest), SIGNED
+    return Normalize(0.0, max(largest, unit)), plt.get_cmap("gray")
+
+
+def as_kernel(kernel: Any) -> Tensor:
+    """Return a kernel of shape (height, width) or (1, 1, height, width) as (height, width)."""
+    weight = numbers(kernel, "kernel").detach().cpu().float()
+    if weight.ndim == 4 and weight.shape[:2] == (1, 1):
+        weight = weight[0, 0]
+    if weight.ndim != 2:
+        raise ValueError(
+            f"expected a kernel of shape (height, width) or (1, 1, height, width), got "
+            f"{tuple(weight.shape)}: for several kernels, use plot_convs with a torch.nn.Conv2d"
+        )
+    return weight
 
 
 def draw_values(
@@ -338,7 +387,7 @@ def _outline(ax: Axes, field: Field, places: Sequence[tuple[int, int]], picture:
         ax.set_facecolor(PADDING)
 
 
-@_in_style
+@in_style
 def plot_found(
     scene: Any, places: Mapping[str, tuple[int, int]], *, size: tuple[int, int] = (37, 23)
 ) -> Figure:
@@ -393,7 +442,7 @@ def _draw(
         mappable = None
         ax.imshow(((values - low) / (high - low)).permute(1, 2, 0).numpy())
     else:
-        own, cmap = _scale(values)
+        own, cmap = scale(values)
         norm = norm or own
         if norm.vmin is not None and norm.vmin < 0:
             cmap = SIGNED
@@ -416,32 +465,6 @@ def _fitting(ax: Axes, values: Tensor) -> float:
     longest = max(len(text) for text in _texts(values))
     inches = ax.get_position().width * ax.figure.get_figwidth() / values.shape[1]  # type: ignore[union-attr]
     return min(12.0, 72 * inches / (0.8 * longest))
-
-
-def _scale(
-    values: Tensor, within: Tensor | None = None, unit: float = 1.0
-) -> tuple[Normalize, Any]:
-    """Return limits and colours: centred on 0 where values are signed, else grey from 0 up.
-
-    The largest value `within` sets the limit (all values, if that is not given); what has no
-    signs reaches up to `unit` at least, so that a dark photograph stays dark.
-    """
-    largest = float((values if within is None else within).abs().max()) or 1.0
-    if values.min() < 0:
-        return Normalize(-largest, largest), SIGNED
-    return Normalize(0.0, max(largest, unit)), plt.get_cmap("gray")
-
-
-def _as_kernel(kernel: Any) -> Tensor:
-    weight = numbers(kernel, "kernel").detach().cpu().float()
-    if weight.ndim == 4 and weight.shape[:2] == (1, 1):
-        weight = weight[0, 0]
-    if weight.ndim != 2:
-        raise ValueError(
-            f"expected a kernel of shape (height, width) or (1, 1, height, width), got "
-            f"{tuple(weight.shape)}: for several kernels, use plot_convs with a torch.nn.Conv2d"
-        )
-    return weight
 
 
 def _margins(

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from cnnlib._checks import numbers, whole
-from cnnlib.plotting import FOCUS, INPUT, NOTE, OUTPUT, SIGNED, WIDTH, _in_style
+from cnnlib.plotting import FOCUS, INPUT, NOTE, OUTPUT, SIGNED, WIDTH, in_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", FOCUS])
 
 
-@_in_style
+@in_style
 def plot_history(history: pd.DataFrame) -> Figure:
     """Show loss and accuracy, epoch by epoch, on training and (if measured) on test images.
 
@@ -56,7 +56,7 @@ def plot_history(history: pd.DataFrame) -> Figure:
     return figure
 
 
-@_in_style
+@in_style
 def plot_confusion(matrix: Tensor) -> Figure:
     """Show how often each class was taken for each other one.
 
@@ -98,7 +98,7 @@ def plot_confusion(matrix: Tensor) -> Figure:
     return figure
 
 
-@_in_style
+@in_style
 def plot_grid(pictures: Any, titles: Sequence[str] = (), *, columns: int = 8) -> Figure:
     """Show many small pictures or kernels of one size in rows, all on one scale.
 
@@ -177,7 +177,7 @@ def plot_mistakes(
     return plot_grid(images[wrong.to(images.device)], titles, columns=columns)
 
 
-@_in_style
+@in_style
 def _nothing(why: str) -> Figure:
     figure = plt.figure(figsize=(WIDTH, 1))
     figure.text(0.5, 0.5, why, ha="center", va="center")

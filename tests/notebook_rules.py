@@ -28,6 +28,7 @@ TAGS = {"nbval-ignore-output", "raises-exception", "remove-input"}
 CELL_METADATA = {"tags", "mystnb", "slideshow"}
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 DRAWN = (*FORMATS, "image/svg+xml", "image/gif")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 formats: Any = nbformat  # whose functions have no types
 
 
@@ -263,6 +264,18 @@ def errors_are_announced(lecture: Lecture) -> Iterator[str]:
             yield f"{place}: raises an error: mend it, or tag it raises-exception"
         if announced and not failed:
             yield f"{place}: is tagged raises-exception and raises nothing: remove the tag"
+
+
+@_rule
+def explorers_are_stored_as_still_pictures(lecture: Lecture) -> Iterator[str]:
+    for place, cell in lecture.cells("code"):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if WIDGET in data:
+                yield f"{place}: stores the id of a widget, run `make outputs`"
+            opened = re.search(r"^\w+Explorer\(", cell.source, re.MULTILINE)
+            if opened and not any(name in data for name in DRAWN):
+                yield f"{place}: opens an explorer and stores no picture of it"
 
 
 @_rule

@@ -13,7 +13,7 @@ from nbformat import v4
 from torch import Tensor, nn
 
 from cnnlib import convolution
-from tests.notebook_rules import KERNEL, RULES, Lecture, read
+from tests.notebook_rules import KERNEL, RULES, WIDGET, Lecture, read
 
 ROOT = Path(__file__).parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -247,6 +247,18 @@ BAD: list[tuple[str, str, Change]] = [
     ("no_stderr", "Deprecation", outputs(1, stream("DeprecationWarning: old\n", "stderr"))),
     ("errors_are_announced", "tag it", metadata(4, tags=[])),
     ("errors_are_announced", "raises nothing", metadata(1, tags=["raises-exception"])),
+    (
+        "explorers_are_stored_as_still_pictures",
+        "id of a widget",
+        outputs(3, shown(image_png="aaaa", **{WIDGET: "{}"})),
+    ),
+    (
+        "explorers_are_stored_as_still_pictures",
+        "no picture",
+        lambda lecture: lecture.notebook.cells[3].update(
+            source="KernelExplorer(cat)", outputs=[shown(text_plain="Kernel explorer.")]
+        ),
+    ),
     ("drawn_pictures_have_alt_text", "say what", metadata(3, mystnb={})),
     ("drawn_pictures_have_alt_text", "say what", metadata(3, mystnb={"image": {"alt": " "}})),
     ("drawn_pictures_have_alt_text", "cell 2", outputs(1, shown(**{"image_svg+xml": "<svg/>"}))),

@@ -27,6 +27,7 @@ LEVELS = (
     {"plotting"},
     {"results"},
     {"diagrams", "train_digits"},
+    {"explorers"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 SHOWN = {"convolution", "datasets", "images", "kernels", "plotting"}  # by `import cnnlib`

@@ -17,7 +17,7 @@ HEAD = """\
 
 def main() -> None:
     """Resolve pyproject.toml with uv and write the pins."""
-    command = "uv pip compile pyproject.toml --extra labs --extra test --universal"
+    command = "uv pip compile pyproject.toml --extra labs --extra site --extra test --universal"
     command += " --python-version 3.11 --fork-strategy fewest --no-header --no-annotate --quiet"
     command += " --constraints -"
     resolved = subprocess.run(

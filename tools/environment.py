@@ -84,7 +84,7 @@ def build():
             "`sudo apt install python3-venv` brings the missing part."
         )
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    if not run(pip + ["-c", "constraints.txt", "-e", ".[labs,test]"]):
+    if not run(pip + ["-c", "constraints.txt", "-e", ".[labs,site,test]"]):
         stop(
             "pip could not install the packages (its words are above): see that the network "
             "works, then type the same command again."

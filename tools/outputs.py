@@ -37,6 +37,7 @@ METADATA = {
     },
     "language_info": {"name": "python"},
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"  # names an object of a kernel that has ended
 TIMING = ("execution", "ExecuteTime")  # cell metadata of JupyterLab, and of an extension
 
 
@@ -102,7 +103,7 @@ def _execute(notebook: Any, path: Path) -> None:
 
 
 def _tidy(outputs: list[Any]) -> list[Any]:
-    """Join adjacent pieces of a stream, and leave paths and colours out of errors."""
+    """Join pieces of a stream; leave paths and colours out of errors, and widgets' ids out."""
     tidy: list[Any] = []
     for output in outputs:
         last: Any = tidy[-1] if tidy else {}
@@ -111,6 +112,7 @@ def _tidy(outputs: list[Any]) -> list[Any]:
             continue
         if output.output_type == "error":
             output.traceback = [f"{output.ename}: {output.evalue}"]
+        output.get("data", {}).pop(WIDGET, None)  # a still picture stands beside it
         tidy.append(output)
     return tidy
 
