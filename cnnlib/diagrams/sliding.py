@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
@@ -42,9 +43,6 @@ def sliding_kernel(
 ) -> list[Image.Image]:
     """Draw a kernel on its way over an image, one picture for each value of the output.
 
-    Each picture shows the padded input with the kernel in place (its values small, in the corners),
-    the kernel, the products, and the output up to the value that is being written.
-
     Args:
         image: Shape (height, width), small enough to read: about 8x8 with its padding.
         kernel: Shape (height, width).
@@ -53,40 +51,94 @@ def sliding_kernel(
         dilation: Pixels from one value of the kernel to the next, an int or a pair.
 
     Returns:
-        The pictures in order, 8 inches wide at 100 dots per inch.
+        The pictures of `sliding_step` in order, 8 inches wide at 100 dots per inch.
 
     Raises:
         TypeError: See `corr2d`.
         ValueError: See `corr2d`.
     """
     X, K = matrix(image, "image"), matrix(kernel, "kernel")
+    settings = {"padding": padding, "stride": stride, "dilation": dilation}
+    steps = corr2d(X, K, **settings).numel()
+    return [rasterised(sliding_step(X, K, step, **settings)) for step in range(steps)]
+
+
+def sliding_step(
+    image: Any,
+    kernel: Any,
+    step: int = 0,
+    *,
+    padding: Size = 0,
+    stride: Size = 1,
+    dilation: Size = 1,
+) -> Figure:
+    """Draw one place of a kernel on its way over an image.
+
+    The picture shows the padded input with the kernel in place (its values small, in the corners),
+    the kernel, the products, and the output up to the value that is being written.
+
+    Args:
+        image: See `sliding_kernel`.
+        kernel: See `sliding_kernel`.
+        step: Which value of the output, counted from 0 row by row.
+        padding: See `sliding_kernel`.
+        stride: See `sliding_kernel`.
+        dilation: See `sliding_kernel`.
+
+    Returns:
+        The figure, closed.
+
+    Raises:
+        TypeError: See `corr2d`.
+        ValueError: See `corr2d`; or the output has no such step.
+    """
+    X, K = matrix(image, "image"), matrix(kernel, "kernel")
     Y = corr2d(X, K, padding=padding, stride=stride, dilation=dilation)
+    if not 0 <= step < Y.numel():
+        raise ValueError(f"expected a step from 0 to {Y.numel() - 1}, got {step}")
     pad, steps, dilations = (
         pair(value, "", least) for value, least in ((padding, 0), (stride, 1), (dilation, 1))
     )
     padded = F.pad(X, (pad[1], pad[1], pad[0], pad[0]))
-    frames = []
-    for step in range(Y.numel()):
-        i, j = divmod(step, Y.shape[1])
-        rows = [i * steps[0] + a * dilations[0] for a in range(K.shape[0])]
-        columns = [j * steps[1] + b * dilations[1] for b in range(K.shape[1])]
-        patch = padded[rows][:, columns]
-        with plt.style.context(STYLE):
-            figure, axes = plt.subplots(
-                ncols=4,
-                figsize=(WIDTH, 3.8),
-                width_ratios=[padded.shape[1], K.shape[1], K.shape[1], Y.shape[1]],
-            )
-            _draw_input(axes[0], padded, pad)
-            _draw_kernel(axes[0], K, rows, columns)
-            _draw_grid(axes[1], K, "kernel")
-            _draw_grid(axes[2], patch * K, "products")
-            output_so_far(axes[3], Y, step)
-            figure.suptitle(f"step {step + 1} of {Y.numel()}", color=NOTE, fontsize=12)
-            figure.supxlabel(_as_sum(patch, K, Y[i, j]), fontsize=13, color=NOTE)
-            frames.append(rasterised(figure))
-            plt.close(figure)
-    return frames
+    i, j = divmod(step, Y.shape[1])
+    rows = [i * steps[0] + a * dilations[0] for a in range(K.shape[0])]
+    columns = [j * steps[1] + b * dilations[1] for b in range(K.shape[1])]
+    patch = padded[rows][:, columns]
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(
+            ncols=4,
+            figsize=(WIDTH, 3.8),
+            width_ratios=[padded.shape[1], K.shape[1], K.shape[1], Y.shape[1]],
+        )
+        _draw_input(axes[0], padded, pad)
+        _draw_kernel(axes[0], K, rows, columns)
+        _draw_grid(axes[1], K, "kernel")
+        _draw_grid(axes[2], patch * K, "products")
+        output_so_far(axes[3], Y, step)
+        figure.suptitle(f"step {step + 1} of {Y.numel()}", color=NOTE, fontsize=12)
+        text = as_sum(patch, K, Y[i, j])
+        if len(text) > 80:  # it would not fit on a line
+            text = f"sum of the products = {format_value(Y[i, j])}"
+        figure.supxlabel(text, fontsize=13, color=NOTE)
+    plt.close(figure)
+    return figure
+
+
+def as_sum(patch: Tensor, K: Tensor, total: Tensor) -> str:
+    """Write the sum of a window's products: "3·0 + (−2)·1 = −2".
+
+    Args:
+        patch: The window, shape (height, width).
+        K: The kernel, of the same shape.
+        total: The sum.
+    """
+    pairs = zip(patch.flatten(), K.flatten(), strict=True)
+    products = " + ".join(f"{_factor(x)}·{_factor(k)}" for x, k in pairs)
+    return f"{products} = {format_value(total)}"
+
+
+def _factor(value: Tensor) -> str:
+    return f"({format_value(value)})" if value < 0 else format_value(value)
 
 
 def _draw_input(ax: Axes, padded: Tensor, pad: tuple[int, int]) -> None:
@@ -119,16 +171,6 @@ def _draw_grid(ax: Axes, values: Tensor, title: str) -> None:
             cell(ax, i, j, TINTS[KERNEL], KERNEL)
     draw_values(ax, values)
     finish_grid(ax, values, title)
-
-
-def _as_sum(patch: Tensor, K: Tensor, total: Tensor) -> str:
-    """Write the products as a sum, where it fits on a line."""
-    terms = [
-        f"{format_value(x)}·{format_value(k)}"
-        for x, k in zip(patch.flatten(), K.flatten(), strict=True)
-    ]
-    text = f"{' + '.join(terms)} = {format_value(total)}"
-    return text if len(text) <= 80 else f"sum of the products = {format_value(total)}"
 
 
 def draw(folder: Path) -> None:

@@ -5,22 +5,32 @@ const STEPS = {
   Home: [0, 0, -Infinity], End: [0, 0, Infinity], PageUp: [-1, 0, 0], PageDown: [1, 0, 0],
 };
 
-// Keep keys for the controls: the notebook's shortcuts would select, change or delete cells.
-function keepKeys(el) {
-  if (!el.isConnected) return requestAnimationFrame(() => keepKeys(el));
+// Once for each explorer, when it is on the page.
+function prepare(el) {
+  if (!el.isConnected) return requestAnimationFrame(() => prepare(el));
   const explorer = el.closest(".cnnlib-explorer");
-  if (!explorer || explorer.dataset.keepsKeys) return;
-  explorer.dataset.keepsKeys = "true";
+  if (!explorer || explorer.dataset.prepared) return;
+  explorer.dataset.prepared = "true";
+  // Keys are for the controls: the notebook's shortcuts would select, change or delete cells.
   explorer.addEventListener("keydown", (event) => {
     const forNotebook = event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");
     if (!forNotebook) event.stopPropagation();
   });
+  // ipywidgets gives sliders and players no names that a screen reader could say.
+  for (const box of explorer.querySelectorAll(".widget-slider")) {
+    const label = box.querySelector(".widget-label")?.textContent ?? "";
+    box.querySelector(".noUi-handle")?.setAttribute("aria-label", label);
+  }
+  for (const player of explorer.querySelectorAll(".widget-play")) {
+    const names = ["Play or pause", "Stop", "Repeat"];
+    [...player.querySelectorAll("button")].forEach((button, k) => { button.title = names[k]; });
+  }
 }
 
 function render({ model, el }) {
   el.classList.add("cnnlib-picture");
   el.innerHTML = `<figure>
-    <div class="stage"><img><svg class="overlay"></svg><svg class="place"><rect/><rect/></svg></div>
+    <div class="stage"><img draggable="false"><svg class="overlay"></svg><svg class="place"><rect/><rect/></svg></div>
     <figcaption role="status"></figcaption></figure>`;
   const stage = el.querySelector(".stage");
   const image = el.querySelector("img");
@@ -101,6 +111,7 @@ function render({ model, el }) {
   }
 
   function onPointer(event) {
+    if (event.type === "pointerdown") stage.setPointerCapture(event.pointerId);
     const wanted = event.type === "pointerdown" || event.buttons || model.get("hover");
     const found = wanted && under(event);
     if (found) point(found);
@@ -135,7 +146,7 @@ function render({ model, el }) {
   };
   for (const [name, show] of Object.entries(watch)) model.on(`change:${name}`, show);
   model.on("comm_live_update", sayRestarted);
-  keepKeys(el);
+  prepare(el);
   [showPicture, showFrame, showOverlay, showCaption, showPlace].forEach((show) => show());
   return () => {
     for (const [name, show] of Object.entries(watch)) model.off(`change:${name}`, show);
