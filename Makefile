@@ -5,16 +5,20 @@ RUN := $(PYTHON) tools/environment.py
 # JupyterLab refuses to start as root (in a container, say) unless it is told to.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test check release grade outputs figures bench constraints clean
+.PHONY: help lab test test-browser check release grade slides pdf site outputs figures bench constraints clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 lab: ## open the lectures in JupyterLab (ARGS=--no-browser prints the address)
 	@$(RUN) jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ROOT) $(ARGS)
 
 test: check ## run every check and test, notebooks included (ARGS: more for pytest)
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
+
+test-browser: ## try the lectures and the book in Chromium, as a reader does (ARGS: more for pytest)
+	@$(RUN) python tools/browser.py
+	@$(RUN) pytest -n 2 --dist loadfile -m browser tests/browser $(ARGS)
 
 check: ## lint, format and types
 	@$(RUN) ruff check
@@ -30,6 +34,15 @@ grade: ## grade submissions: make grade LAB=lab1 SUBMISSIONS=folder (SCHEDULER=a
 	@$(RUN) python -m labs.grading grade "$(SUBMISSIONS)" --lab "$(LAB)" \
 	  $(if $(SCHEDULER),--scheduler "$(SCHEDULER)") $(ARGS)
 
+slides: ## make a deck of slides of each lecture, in build/slides
+	@$(RUN) python site/slides.py
+
+pdf: site ## print each lecture of the web site, in build/pdf
+	@$(RUN) python site/pdf.py
+
+site: ## build the course as a web site, in build/site
+	@$(RUN) python site/build.py
+
 outputs: ## execute the notebooks and store their outputs (ARGS: names of notebooks)
 	@$(RUN) python tools/outputs.py $(ARGS)
 
@@ -42,6 +55,7 @@ bench: ## compare the speed of cnnlib with the alternatives, as ratios
 	@$(RUN) python benchmarks/correlation.py
 	@$(RUN) python benchmarks/training.py
 	@$(RUN) python benchmarks/grading.py
+	@$(RUN) python benchmarks/explorers.py
 
 constraints: ## pin the newest versions that work together in constraints.txt
 	@$(RUN) python tools/constraints.py

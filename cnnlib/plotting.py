@@ -300,9 +300,7 @@ def filtered(
     return result, norm
 
 
-def scale(
-    values: Tensor, within: Tensor | None = None, unit: float = 1.0
-) -> tuple[Normalize, Any]:
+def scale(values: Tensor, within: Tensor | None = None, unit: float = 1.0) -> tuple[Normalize, Any]:
     """Return limits and colours: centred on 0 where values are signed, else grey from 0 up.
 
     The largest value `within` sets the limit (all values, if that is not given); what has no

@@ -26,6 +26,7 @@ MOST_BYTES = 5_000_000
 LEAST_ALT = 10
 TAGS = {"nbval-ignore-output", "raises-exception", "remove-input"}
 CELL_METADATA = {"tags", "mystnb", "slideshow"}
+SLIDE_TYPES = {"slide", "subslide", "fragment", "-", "skip", "notes"}
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 DRAWN = (*FORMATS, "image/svg+xml", "image/gif")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -135,6 +136,20 @@ def known_tags(lecture: Lecture) -> Iterator[str]:
         for place, cell in lecture.cells(kind):
             for tag in sorted(set(cell.metadata.get("tags", [])) - TAGS):
                 yield f"{place}: nothing reads the tag {tag!r}, use one of {sorted(TAGS)}"
+
+
+@_rule
+def slide_types(lecture: Lecture) -> Iterator[str]:
+    kinds = []
+    for number, cell in enumerate(lecture.notebook.cells, start=1):
+        kinds.append(cell.metadata.get("slideshow", {}).get("slide_type"))
+        if kinds[-1] not in SLIDE_TYPES:
+            yield (
+                f"cell {number}: choose its slide type in the Property Inspector "
+                f"(text: slide or subslide, code: fragment, imports: skip), it is {kinds[-1]!r}"
+            )
+    if kinds[:1] != ["slide"]:
+        yield "cell 1: its slide type must be slide, the title of the deck"
 
 
 # Code

@@ -101,6 +101,7 @@ def good(tmp_path: Path) -> Lecture:
     cells[4].metadata.tags = ["raises-exception"]
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
+        cell.metadata.slideshow = {"slide_type": "fragment" if number else "slide"}
     for count, number in enumerate((1, 3, 4), start=1):
         cells[number].execution_count = count
     metadata = formats.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
@@ -197,6 +198,9 @@ BAD: list[tuple[str, str, Change]] = [
     ("ids", "'cell-1'", field(2, id="cell-1")),
     ("known_tags", "'nbval-skip'", metadata(1, tags=["nbval-skip"])),
     ("known_tags", "'raises-exceptions'", metadata(4, tags=["raises-exceptions"])),
+    ("slide_types", "cell 3: choose", lambda lecture: lecture.notebook.cells[2].metadata.clear()),
+    ("slide_types", "cell 3: choose", metadata(2, slideshow={"slide_type": "slid"})),
+    ("slide_types", "cell 1", metadata(0, slideshow={"slide_type": "subslide"})),
     ("executed_in_order", "cell 4", field(3, execution_count=None)),
     ("executed_in_order", "cell 4", field(3, execution_count=3)),
     ("executed_in_order", "empty", source(3, " \n")),

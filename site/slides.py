@@ -1,0 +1,159 @@
+"""Make a deck of slides from each lecture, from its stored outputs: `make slides`.
+
+The decks stand in build/slides, and show everything without a network.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import nbformat
+from bs4 import BeautifulSoup
+from nbconvert import SlidesExporter
+from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
+
+from cutting import cut
+from maths import FILES, FONTS, Formulas
+from vendor import MATHJAX, REVEAL, unpack
+
+SITE = Path(__file__).resolve().parent
+ROOT = SITE.parent
+DECKS = ROOT / "build" / "slides"
+LETTERS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono")
+REVEAL_FILES = ("dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js", "LICENSE")
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
+CODE_STYLE = "a11y-high-contrast-light"
+
+formats: Any = nbformat  # whose functions have no types
+
+
+def make_decks(notebooks: Sequence[Path], folder: Path) -> None:
+    """Write a deck for each lecture, what the decks load, and a page that lists them.
+
+    Args:
+        notebooks: The lectures' files, in their order.
+        folder: Where to; what was there before is replaced.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        mathjax, made = Path(scratch, "mathjax"), Path(scratch, "slides")
+        unpack(MATHJAX, FILES, mathjax)
+        shutil.copytree(mathjax / FONTS, made / "assets" / "mathjax")
+        formulas = Formulas(mathjax, "mathjax")
+        titles = {}
+        for path in notebooks:
+            notebook = formats.read(path, as_version=4)
+            titles[f"{path.stem}.html"] = _title(notebook)
+            page, pictures = deck(notebook, path.parent, formulas)
+            (made / f"{path.stem}.html").write_text(page, encoding="utf-8")
+            for picture in pictures:
+                (made / "img").mkdir(exist_ok=True)
+                shutil.copyfile(picture, made / "img" / picture.name)
+        _write_assets(made / "assets", formulas.css())
+        formulas.close()
+        (made / "index.html").write_text(_index(titles), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        made.replace(folder)
+
+
+def deck(notebook: Any, folder: Path, formulas: Formulas) -> tuple[str, set[Path]]:
+    """Return the page of a lecture's slides, and the picture files that it shows from img/.
+
+    Args:
+        notebook: The lecture, with its outputs.
+        folder: Where it lies, to find its pictures and the lectures that it links.
+        formulas: What makes HTML of formulas.
+    """
+    pictures: set[Path] = set()
+    exporter = SlidesExporter(
+        config=Config(NbConvertBase={"display_data_priority": ["image/png", "text/html"]}),
+        extra_template_basedirs=[str(SITE)],
+        template_name="deck",
+        exclude_anchor_links=True,
+    )
+    exporter.register_filter("on_slide", lambda text: _on_slide(text, folder, formulas, pictures))
+    exporter.register_filter("inline", lambda text: re.sub(r"</?(h1|a)\b[^>]*>", "", text))
+    resources = {"deck": {"title": _title(notebook)}}
+    page, _ = exporter.from_notebook_node(cut(notebook, folder), resources)
+    return page, pictures
+
+
+def _title(notebook: Any) -> str:
+    return str(notebook.cells[0].source.split("\n")[0].removeprefix("# "))
+
+
+def _on_slide(text: str, folder: Path, formulas: Formulas, pictures: set[Path]) -> str:
+    """Return a piece of HTML with its formulas made, and links and pictures as decks have them.
+
+    A link to what is no deck is left as its text. An animation is shown as its still, until the
+    script runs it.
+    """
+    soup = BeautifulSoup(text, "html.parser")
+    for words in soup.find_all(string=re.compile(r"\$")):
+        if words.find_parent(["code", "pre"]) is None:
+            made = FORMULA.sub(lambda found: _formula(found, formulas), html.escape(words))
+            words.replace_with(BeautifulSoup(made, "html.parser"))
+    for link in soup.find_all("a"):
+        address = str(link.get("href", ""))
+        if (folder / address).suffix == ".ipynb" and (folder / address).exists():
+            link["href"] = f"{Path(address).stem}.html"
+        elif not re.match("https?:", address):
+            link.unwrap()
+    for image in soup.find_all("img"):
+        source = folder / str(image["src"])
+        pictures.add(source)
+        image["src"] = f"img/{source.name}"
+        if source.suffix == ".gif":
+            still = source.with_name(f"{source.stem}-still.png")
+            pictures.add(still)
+            image["data-animation"] = image["src"]
+            image["data-still"] = image["src"] = f"img/{still.name}"
+    return str(soup)
+
+
+def _formula(found: re.Match[str], formulas: Formulas) -> str:
+    """Return the HTML of a formula that was escaped for HTML."""
+    display, inline = (html.unescape(part or "") for part in found.groups())
+    return formulas.html(display or inline, bool(display))
+
+
+def _write_assets(folder: Path, maths: str) -> None:
+    """Put styles, scripts and fonts into a folder."""
+    unpack(REVEAL, REVEAL_FILES, folder / "reveal")
+    (folder / "maths.css").write_text(maths, encoding="utf-8")
+    for name in ("deck.css", "deck.js", "noscript.css"):
+        shutil.copyfile(SITE / "deck" / name, folder / name)
+    code: str = HtmlFormatter(style=CODE_STYLE).get_style_defs(".highlight")
+    (folder / "code.css").write_text(code, encoding="utf-8")
+    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    (folder / "fonts").mkdir()
+    for name in (*(f"{font}.ttf" for font in LETTERS), "LICENSE_DEJAVU"):
+        shutil.copyfile(fonts / name, folder / "fonts" / name)
+
+
+def _index(titles: dict[str, str]) -> str:
+    entries = "\n".join(
+        f'<li><a href="{name}">{html.escape(title)}</a></li>' for name, title in titles.items()
+    )
+    template = (SITE / "deck" / "list.html").read_text(encoding="utf-8")
+    return template.replace("ENTRIES", entries)
+
+
+def main() -> None:
+    """Make all decks."""
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    make_decks(notebooks, DECKS)
+    sys.stdout.write(f"{len(notebooks)} decks: open {DECKS.relative_to(ROOT)}/index.html\n")
+
+
+if __name__ == "__main__":
+    main()
