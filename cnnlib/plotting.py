@@ -44,7 +44,7 @@ WRITTEN = 8  # grids up to this size show their values
 
 
 def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Let a function draw in the style of the course, and close what it returns.
+    """Return a function that draws in the style of the course, and closes its figure.
 
     Jupyter shows an open figure at the end of the cell, and one that is a cell's value besides:
     closed, it is shown once.

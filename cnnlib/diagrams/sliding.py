@@ -125,12 +125,12 @@ def sliding_step(
 
 
 def as_sum(patch: Tensor, K: Tensor, total: Tensor) -> str:
-    """Write the sum of a window's products: "3·0 + (−2)·1 = −2".
+    """Return the sum of a window's products in writing: "3·0 + (−2)·1 = −2".
 
     Args:
         patch: The window, shape (height, width).
         K: The kernel, of the same shape.
-        total: The sum.
+        total: The sum, the result.
     """
     pairs = zip(patch.flatten(), K.flatten(), strict=True)
     products = " + ".join(f"{_factor(x)}·{_factor(k)}" for x, k in pairs)

@@ -55,7 +55,10 @@ class Explorer(widgets.VBox):
         self.refresh()
 
     def update(self) -> str:
-        """Draw what the controls ask for, and return the caption.
+        """Draw what the controls ask for, and say it in words.
+
+        Returns:
+            The caption.
 
         Raises:
             TypeError: They ask for something impossible; the caption then says what.
