@@ -16,7 +16,7 @@ lab: ## open the lectures in JupyterLab (ARGS=--no-browser prints the address)
 test: check ## run every check and test, notebooks included (ARGS: more for pytest)
 	@$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
-test-browser: ## try the lectures and the book in Chromium, as a reader does (ARGS: more for pytest)
+test-browser: site ## try the lectures and the book in Chromium, as a reader does (ARGS: more for pytest)
 	@$(RUN) python tools/browser.py
 	@$(RUN) pytest -n 2 --dist loadfile -m browser tests/browser $(ARGS)
 

@@ -26,10 +26,15 @@ PAPER = ViewportSize(width=673, height=977)  # what the margins leave, at 96 pix
 TITLE = '<div style="font: 8pt sans-serif; margin-left: 16mm" class="title"></div>'
 NUMBER = """<div style="font: 8pt sans-serif; width: 100%; text-align: center">
 <span class="pageNumber"></span> / <span class="totalPages"></span></div>"""
-# Pictures come when they are seen, which on paper is at once; hidden answers are shown.
+# Pictures come when they are seen, which on paper is at once; hidden answers are shown. Links to
+# other files of this machine would lead nobody anywhere.
 READY = """async () => {
     for (const image of document.images) image.loading = "eager";
     for (const answer of document.querySelectorAll("details")) answer.open = true;
+    for (const link of document.querySelectorAll("a[href]")) {
+        const inside = link.getAttribute("href").startsWith("#");
+        if (!inside && link.protocol === "file:") link.removeAttribute("href");
+    }
     await Promise.all([...document.images].map((image) => image.decode()));
     await document.fonts.ready;
 }"""

@@ -55,13 +55,17 @@ def learned(start: Tensor, lr: float, steps: int = 14) -> Tensor:
     return layer.weight.detach().flatten()
 
 
+SAID = """([caption, weights]) => {
+    const said = caption.textContent.match(/w = \\((\\S+), (\\S+)\\)/);
+    const differs = (w, k) => Math.abs(w - Number(said[k + 1].replace("−", "-"))) > 0.006;
+    return said && !weights.some(differs);
+}"""
+
+
 def shows(output: Locator, weights: Tensor) -> None:
-    """Compare the place where the way ends, and what the caption says of it, with weights."""
-    text = caption(output).inner_text()
-    said = re.search(r"w = \((\S+), (\S+)\)", text)
-    assert said is not None, text
-    numbers = [float(number.replace("−", "-")) for number in said.groups()]
-    assert numbers == pytest.approx(weights.tolist(), abs=0.006)
+    """Wait until the caption says these weights; compare the place where the way ends with them."""
+    arguments = [caption(output).element_handle(), weights.tolist()]
+    output.page.wait_for_function(SAID, arg=arguments)
     end = surface(output).locator(".overlay > g circle").bounding_box()
     stage = surface(output).bounding_box()
     assert end is not None
