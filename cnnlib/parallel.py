@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
+_groups = itertools.count()  # of this process, which joins as often as the others do
 _PATIENCE = timedelta(minutes=10)  # how long to wait for a process that is there but silent
 
 T = TypeVar("T")
@@ -35,7 +39,17 @@ def joined() -> Iterator[None]:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
+    store, rank, world_size = next(rendezvous("env://", timeout=_PATIENCE))
+    # Names of its own in the store: those of a group that has parted are still there, and a
+    # process that reads them waits for ever.
+    store = PrefixStore(f"joined {next(_groups)}", store)
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo",
+        store=store,
+        rank=rank,
+        world_size=world_size,
+        timeout=_PATIENCE,
+    )
     try:
         yield
     finally:

@@ -514,14 +514,16 @@ def test_a_download_that_is_ended(folder: Path, mirror: Mirror, number: signal.S
     assert mirror.halfway.wait(100)
     process.send_signal(number)
     out, problems = process.communicate(timeout=100)
-    assert process.returncode == -number
     assert out == ""
     left = held(folder)
     assert not any(name.startswith("raw/") for name in left)
     if number == signal.SIGINT:
+        # Python ends with this signal's number, or, where torch's compiler is loaded, with 1.
         assert problems.rstrip().endswith("KeyboardInterrupt")
+        assert process.returncode != 0
         assert left == {}
     else:  # nobody has tidied up
+        assert process.returncode == -number
         assert any(name.endswith(PACKED[0]) for name in left)
     mirror.go_on.set()
     check_small(digits())

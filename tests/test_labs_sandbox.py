@@ -123,11 +123,13 @@ def test_nothing_outside_can_be_written(shared: Kernel, path: Path) -> None:
 @pytest.mark.parametrize("folder", [".", "/tmp", "/dev/shm"])
 def test_scratch_files_are_limited(shared: Kernel, folder: str) -> None:
     code = f"with open('{folder}/x', 'wb') as file: file.write(bytes({{}}))"
-    assert shared.run(code.format(1000), 30).ending == "ok"
+    reply = shared.run(code.format(1000), 30)
+    assert reply.ending == "ok", words(reply)
     assert shared.run(code.format(2_000_000), 30).ending == "error"
     many = f"for n in range(9): open(f'{folder}/{{n}}', 'wb').write(bytes(500_000))"
     assert "No space left" in words(shared.run(many, 30))
-    shared.run(f"import glob\nfor name in glob.glob('{folder}/[x0-9]'): os.remove(name)", 30)
+    reply = shared.run(f"import glob\nfor n in glob.glob('{folder}/[x0-9]'): os.remove(n)", 30)
+    assert reply.ending == "ok", words(reply)
 
 
 def test_no_network(shared: Kernel) -> None:

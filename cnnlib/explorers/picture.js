@@ -42,7 +42,8 @@ function render({ model, el }) {
     URL.revokeObjectURL(image.src);
     const bytes = model.get("png");
     image.hidden = bytes.byteLength === 0;
-    image.src = image.hidden ? "" : URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+    if (image.hidden) image.removeAttribute("src");
+    else image.src = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
   }
 
   function showFrame() {

@@ -281,8 +281,8 @@ def press(handle: Locator, key: str, times: int = 1) -> None:
 
 
 def pictures_shown(inside: Locator) -> list[bool]:
-    """Return, for every `<img>`, whether it came and has a size."""
-    found: list[bool] = inside.locator("img").evaluate_all(
+    """Return, for every `<img>` that is not hidden, whether it came and has a size."""
+    found: list[bool] = inside.locator("img:not([hidden])").evaluate_all(
         "images => images.map((image) => image.complete && image.naturalWidth > 0)"
     )
     return found

@@ -16,7 +16,7 @@ from cnnlib import kernels
 from cnnlib.images import load_image
 from cnnlib.plotting import scale
 from tests.browser.conftest import Seen
-from tests.browser.lab import Notebook, drag, press, slider
+from tests.browser.lab import Lab, Notebook, drag, press, slider
 from tests.browser.shown import caption, pixels
 
 CAT = load_image("img/cat.png", grey=True)
@@ -29,6 +29,7 @@ CELLS = [
 ]
 FOCUSED = """() => { const is = document.activeElement;
     return is.tagName === "BUTTON" ? is.textContent.trim() : is.getAttribute("role") ?? is.type }"""
+IN_LECTURE = "from cnnlib.explorers import KernelExplorer\n\nKernelExplorer(cat)"
 Run = Callable[[Sequence[str]], Notebook]
 
 
@@ -50,6 +51,16 @@ def weights(explorer: Locator) -> Tensor:
     boxes = explorer.locator(".cnnlib-weights input").evaluate_all("all => all.map(b => b.value)")
     size = round(len(boxes) ** 0.5)
     return torch.tensor([float(value) for value in boxes]).view(size, size)
+
+
+def test_in_the_lecture(lab: Lab, page: Page, seen: Seen) -> None:
+    notebook = lab.open(page, "notebooks/02-filters.ipynb")
+    notebook.run_all()
+    explorer = notebook.output(notebook.sources().index(IN_LECTURE))
+    drag(slider(explorer, "value"), to=0.6)
+    expect(caption(explorer)).not_to_contain_text("add up to 0.")
+    shows(explorer, weights(explorer))
+    assert (notebook.errors(), seen.errors, seen.foreign) == ([], [], [])
 
 
 @pytest.mark.parametrize("width", [1280, 1920])

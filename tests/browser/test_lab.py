@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Seen
@@ -26,14 +27,31 @@ widgets.VBox([n, square])
 """
 
 
-def test_a_lecture_runs_from_a_fresh_kernel(lab: Lab, page: Page, seen: Seen) -> None:
-    notebook = lab.open(page, "notebooks/04-padding-stride.ipynb")
+# Lectures that open an explorer, but for the one that trains for minutes.
+EXPLORERS = ["02-filters", "03-conv-layers", "04-padding-stride", "08-receptive-fields"]
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_a_lecture_runs_from_a_fresh_kernel_and_its_explorer_moves(
+    lab: Lab, page: Page, seen: Seen, name: str
+) -> None:
+    notebook = lab.open(page, f"notebooks/{name}.ipynb")
+    stored = pictures_shown(page.locator(".jp-Notebook"))
     notebook.restart_and_run_all()
 
     assert notebook.errors() == []
+    opened = [re.search(r"^\w+Explorer\(", source, re.M) for source in notebook.sources()]
+    output = notebook.output([bool(found) for found in opened].index(True))
+    expect(output.locator(".jp-RenderedImage")).to_have_count(0)  # no still picture any more
+    expect(output.locator(".pointable").first).to_be_visible()
+    before = output.text_content() or ""
+    press(output.locator(".pointable").first, "ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(output).not_to_have_text(before)
+    expect(output.locator(".problem")).to_have_count(0)
     shown = pictures_shown(page.locator(".jp-Notebook"))
-    assert len(shown) > 10
-    assert all(shown)
+    assert len(stored) > 5
+    assert all(stored + shown)
     assert (seen.errors, seen.foreign) == ([], [])
 
 
