@@ -57,18 +57,14 @@ class LayerExplorer(Explorer):
         count, _, height, width = self._examples.shape
         self.image, self.probabilities = self._examples[0], torch.empty(0)
         self.layers: list[Layer] = []
-        self.number = widgets.IntSlider(max=count - 1, description="example")
-        self.previous, self.next = (
-            widgets.Button(description=name, layout=widgets.Layout(width="80px"))
-            for name in ("previous", "next")
+        self.number = widgets.IntSlider(
+            max=count - 1, description="example", layout=widgets.Layout(width="420px")
         )
         self.centre = widgets.Checkbox(
             True, description="centre drawings", indent=False, layout=widgets.Layout(width="auto")
         )
         self.pad = Pad(height, width)
         self.pad.value = self._ink(0)
-        self.previous.on_click(lambda _: self._step(-1))
-        self.next.on_click(lambda _: self._step(1))
         self.number.observe(self._pick, "value")
         self.bars = Picture(alt="A bar for each class.", caption="probabilities", width="250px")
         self.zoom = Picture(width="370px")
@@ -81,7 +77,7 @@ class LayerExplorer(Explorer):
             sheet,
             [self.number, self.centre, self.pad],
             [
-                [self.number, self.previous, self.next, self.centre],
+                [self.number, self.centre],
                 [self.pad, self.bars, self.zoom],
                 [sheet],
             ],
@@ -126,9 +122,6 @@ class LayerExplorer(Explorer):
         self._waiting += 1  # one new picture is enough: the one for the other number
         self.pad.value = self._ink(change["new"])
         self._waiting -= 1
-
-    def _step(self, step: int) -> None:
-        self.number.value = (self.number.value + step) % (self.number.max + 1)
 
     def _show_sheet(self) -> None:
         pixels, overlay, grids = draw_sheet(self.layers)
