@@ -54,7 +54,9 @@ def shows(explorer: Locator, kernel: Tensor) -> None:
 
 def moved_to(explorer: Locator) -> Tensor:
     """Wait until the boxes have followed the slider, and return their weights."""
-    value = float(slider(explorer, "value").get_attribute("aria-valuenow") or "nan")
+    # What is written beside the slider; its aria-valuenow is rounded.
+    written = explorer.locator(".widget-slider .widget-readout").inner_text()
+    value = float(written.replace("−", "-"))
     expect(explorer.get_by_label("middle")).to_have_value(f"{value:g}")
     return weights(explorer)
 
