@@ -3,7 +3,6 @@
 Asked for: 100 ms at the median for a picture of 100 x 100 pixels, 200 ms for 512 x 512.
 """
 
-import os
 import statistics
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from playwright.sync_api import Locator, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.browser.lab import Lab, slider
-from tools.browser import executable
+from tools.browser import launch
 
 MOVES = 40
 IMPORTS = """
@@ -74,9 +73,7 @@ def main() -> None:
         lab = Lab(Path(folder))
         try:
             lab.wait()
-            browser = playwright.chromium.launch(
-                executable_path=executable(), chromium_sandbox=os.geteuid() != 0
-            )
+            browser = launch(playwright)
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             cells = [IMPORTS, *(cell for _, _, cell in MOVED.values())]
             notebook = lab.open(page, lab.write("explorers", cells))

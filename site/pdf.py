@@ -5,7 +5,6 @@ What a page looks like on paper is said in site/static/print.css.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from playwright.sync_api import Browser, Page, PdfMargins, ViewportSize, sync_pl
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools.browser import executable  # noqa: E402
+from tools.browser import launch  # noqa: E402
 
 PAGES = ROOT / "build" / "site" / "notebooks"
 PDF = ROOT / "build" / "pdf"
@@ -87,10 +86,7 @@ def print_pages(pages: Iterable[Path], folder: Path) -> None:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch, "pdf")
         made.mkdir()
-        browser = playwright.chromium.launch(
-            executable_path=executable(),
-            chromium_sandbox=os.geteuid() != 0,  # as root, Chromium refuses to start with one
-        )
+        browser = launch(playwright)
         for page in pages:
             opened = open_page(browser, page)
             print_page(opened, made / f"{page.stem}.pdf")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import nbformat
 from bs4 import BeautifulSoup
 from nbconvert import SlidesExporter
 from pygments.formatters import HtmlFormatter
@@ -23,6 +22,7 @@ from traitlets.config import Config
 
 from cutting import cut
 from maths import FILES, FONTS, Formulas
+from staging import read, title
 from vendor import MATHJAX, REVEAL, unpack
 
 SITE = Path(__file__).resolve().parent
@@ -32,8 +32,6 @@ LETTERS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMon
 REVEAL_FILES = ("dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js", "LICENSE")
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 CODE_STYLE = "a11y-high-contrast-light"
-
-formats: Any = nbformat  # whose functions have no types
 
 
 def make_decks(notebooks: Sequence[Path], folder: Path) -> None:
@@ -51,8 +49,8 @@ def make_decks(notebooks: Sequence[Path], folder: Path) -> None:
         formulas = Formulas(mathjax, "mathjax")
         titles = {}
         for path in notebooks:
-            notebook = formats.read(path, as_version=4)
-            titles[f"{path.stem}.html"] = _title(notebook)
+            notebook = read(path)
+            titles[f"{path.stem}.html"] = title(notebook)
             page, pictures = deck(notebook, path.parent, formulas)
             (made / f"{path.stem}.html").write_text(page, encoding="utf-8")
             for picture in pictures:
@@ -82,13 +80,9 @@ def deck(notebook: Any, folder: Path, formulas: Formulas) -> tuple[str, set[Path
     )
     exporter.register_filter("on_slide", lambda text: _on_slide(text, folder, formulas, pictures))
     exporter.register_filter("inline", lambda text: re.sub(r"</?(h1|a)\b[^>]*>", "", text))
-    resources = {"deck": {"title": _title(notebook)}}
+    resources = {"deck": {"title": title(notebook)}}
     page, _ = exporter.from_notebook_node(cut(notebook, folder), resources)
     return page, pictures
-
-
-def _title(notebook: Any) -> str:
-    return str(notebook.cells[0].source.split("\n")[0].removeprefix("# "))
 
 
 def _on_slide(text: str, folder: Path, formulas: Formulas, pictures: set[Path]) -> str:

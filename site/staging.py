@@ -67,7 +67,7 @@ def stage(root: Path, folder: Path) -> None:
     for name in names:
         _write(folder / f"{name}.md", _module_page(name))
     _write_pages(root, folder, labs, names)
-    numbered = [f"{int(path.stem[:2])}. {title(path)} <{path.stem}>" for path in lectures]
+    numbered = [f"{int(path.stem[:2])}. {title(read(path))} <{path.stem}>" for path in lectures]
     _append(folder / "notebooks" / "index.md", contents(numbered))
 
 
@@ -86,7 +86,7 @@ def in_book(text: str) -> str:
 
 def adapt(path: Path) -> None:
     """Change the links of a staged notebook, and say below an explorer that it stands still."""
-    notebook = formats.read(path, as_version=4)
+    notebook = read(path)
     cells = []
     for cell in notebook.cells:
         cells.append(cell)
@@ -116,10 +116,14 @@ def modules(package: Any) -> Iterator[str]:
                 yield from modules(importlib.import_module(found.name))
 
 
-def title(path: Path) -> str:
+def read(path: Path) -> Any:
+    """Return a notebook."""
+    return formats.read(path, as_version=4)
+
+
+def title(notebook: Any) -> str:
     """Return the title of a notebook: its first heading."""
-    first = formats.read(path, as_version=4).cells[0].source
-    return str(first).splitlines()[0].removeprefix("# ")
+    return str(notebook.cells[0].source).splitlines()[0].removeprefix("# ")
 
 
 def contents(entries: Sequence[str]) -> str:

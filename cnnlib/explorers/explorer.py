@@ -40,7 +40,6 @@ class Explorer(widgets.VBox):
             rows: What is shown, row by row; the button stands below.
         """
         self.title, self.description, self.picture = title, description, picture
-        self._controls = [*controls]
         self._start = [(control, "value", control.value) for control in controls]
         self._start.append((picture, "at", picture.at))
         self._waiting = 0

@@ -153,8 +153,9 @@ class KernelExplorer(Explorer):
                 self._show_picture(image)
             self._drawn = wanted
             self.picture.png = png_of(self.output, norm)
-            self.picture.alt = f"The picture after the kernel, {_kind(self.output)}."
-        return f"{_kind(self.output)}. {self._sum(kernel)}"
+            self._seen = _kind(self.output)
+            self.picture.alt = f"The picture after the kernel, {self._seen}."
+        return f"{self._seen}. {self._sum(kernel)}"
 
     def still(self) -> Figure:
         """Return the picture, the kernel and the result, as `plot_conv` shows them."""

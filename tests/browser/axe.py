@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import runpy
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page
 
-from cnnlib.images import PROJECT
+from vendor import CACHE, Package, unpack
 
-VERSION = "4.14.1"
-SHA512 = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+AXE = Package(
+    "axe-core",
+    "4.14.1",
+    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,5 @@ def findings(page: Page, *rules: str) -> list[Finding]:
 @cache
 def _script() -> str:
     """Return axe's code: npm loads it once, and its checksum is looked at."""
-    vendor = runpy.run_path(str(PROJECT / "site" / "vendor.py"))
-    folder = PROJECT / "build" / "npm"
-    package = vendor["Package"]("axe-core", VERSION, SHA512)
-    vendor["unpack"](package, ["axe.min.js"], folder)
-    return Path(folder, "axe.min.js").read_text(encoding="utf-8")
+    unpack(AXE, ["axe.min.js"], CACHE)
+    return (CACHE / "axe.min.js").read_text(encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from playwright.sync_api import (
 
 from cnnlib.images import PROJECT
 from tests.browser.lab import Lab, Notebook
-from tools.browser import executable
+from tools.browser import launch
 
 HERE = Path(__file__).parent
 KEPT = PROJECT / "build" / "browser"  # what failing tests saw
@@ -83,12 +82,7 @@ def browser() -> Iterator[Browser]:
     """Chromium, which reaches nothing but this machine."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=executable(),
-            # As root, Chromium refuses to start with its sandbox.
-            chromium_sandbox=os.name == "nt" or os.geteuid() != 0,
-            args=["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
-        )
+        started = launch(playwright, ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"])
         yield started
         started.close()
 
