@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["tests.needs"]
 collect_ignore_glob = [] if sys.platform == "linux" else ["tests/test_labs_*.py"]
 
 

@@ -1,25 +1,37 @@
 """Run a command in the project's environment, making or mending that environment first.
 
-usage: python tools/environment.py COMMAND [ARGUMENT ...]
+usage: python tools/environment.py [--with EXTRA,...] [--torch cpu|cuda] COMMAND [ARGUMENT ...]
 
-The environment lies in .venv. It counts as ready when the last step of a build wrote down what was
-installed and all of that is still there; anything else (a build that was killed, a folder that was
-moved, a package that was removed) is built anew. This file needs the standard library alone, and
-starts on old Pythons too, so that it can say that they are too old.
+The environment lies in .venv. It holds what a reader needs; an extra of pyproject.toml is added
+when a command first asks for it. It counts as ready when the last step of a build wrote down what
+was installed and all of that is still there; anything else (a build that was killed, a folder that
+was moved, a package that was removed) is built anew.
+
+On Linux, PyPI's build of PyTorch brings gigabytes of CUDA libraries. Where there is no NVIDIA GPU,
+the build for the CPU comes from PyTorch's own index instead, if that answers. This file needs the
+standard library alone, and starts on old Pythons too, so that it can say that they are too old.
 """
 
+import contextlib
 import glob
 import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 OLDEST = (3, 11)
-# Measured: torch for Linux brings 5 GB of CUDA libraries along, its other builds do not.
-GIGABYTES = 7 if sys.platform == "linux" else 2
+EXTRAS = {"labs": "labs", "site": "the book", "test": "tests"}  # what each of them is for
+LINUX = sys.platform.startswith("linux")
+# Measured, rounded up. PyPI's builds for other systems are as small as the one for the CPU.
+GIGABYTES = {"cpu": 1.6, "cuda": 5.9}
+NAMES = {"cpu": "the CPU", "cuda": "CUDA"}
+CPU_INDEX = os.environ.get("TORCH_INDEX") or "https://download.pytorch.org/whl/cpu"
+PATIENCE = 4  # seconds that this index may take to answer
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENV = os.path.join(HERE, ".venv")
@@ -52,20 +64,85 @@ def installed():
     )
 
 
-def state():
-    """Return "ready", "old" (made from another recipe) or "broken" (half-built, moved, missing)."""
+def installed_torch():
+    """Return which build of torch is in the environment: "cpu", "cuda", or None without one."""
+    for name in installed():
+        if name.startswith("torch-"):
+            return "cuda" if LINUX and "+cpu" not in name else "cpu"
+    return None
+
+
+def note():
+    """Return what the last step of a build wrote down, or {} where nothing can be read."""
     try:
-        with open(READY) as file:
-            note = json.load(file)
-        intact = os.path.exists(PYTHON) and set(note["installed"]) <= set(installed())
-        if not intact or note["recipe"]["folder"] != HERE:
-            return "broken"
-        return "ready" if note["recipe"] == recipe() else "old"
-    except (IOError, OSError, ValueError, KeyError, TypeError):  # IOError: Python 2 has both
+        with io.open(READY, encoding="utf-8") as file:
+            found = json.load(file)
+        return found if set(found) == {"recipe", "extras", "installed"} else {}
+    except (IOError, OSError, ValueError, TypeError):  # IOError: Python 2 has both
+        return {}
+
+
+def state(extras, torch):
+    """Return "ready", "old" (another recipe, or an extra is missing) or "broken".
+
+    Broken is what was half-built or moved, lacks a package, or has another build of torch than the
+    one that was asked for, whose libraries would stay behind.
+    """
+    found = note()
+    if not found or not os.path.exists(PYTHON) or set(found["installed"]) - set(installed()):
         return "broken"
+    if found["recipe"]["folder"] != HERE or torch not in (None, installed_torch()):
+        return "broken"
+    whole = found["recipe"] == recipe() and not set(extras) - set(found["extras"])
+    return "ready" if whole else "old"
 
 
-def build():
+def answers():
+    """Return whether the index of builds for the CPU answers soon."""
+    from urllib.request import urlopen
+
+    heard = []
+
+    def ask():
+        with contextlib.suppress(OSError, ValueError):  # no network, no such page, no address
+            heard.append(urlopen(CPU_INDEX + "/torch/", timeout=PATIENCE).read(1))
+
+    thread = threading.Thread(target=ask)  # looking up a name knows no time-out
+    thread.daemon = True
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(heard)
+
+
+def choose(torch, fresh):
+    """Return the build of torch to install, and why.
+
+    Args:
+        torch: "cpu" or "cuda" if somebody chose it, else None.
+        fresh: Whether the environment is made anew; else it keeps the build that it has.
+    """
+    if torch == "cuda" and not LINUX:
+        stop("PyPI has builds of PyTorch for CUDA for Linux alone: leave TORCH=cuda out.")
+    if torch == "cpu" and LINUX and fresh and not answers():
+        stop(
+            "{} does not answer, so that PyTorch for the CPU cannot be had: see that the network "
+            "works, name a mirror in TORCH_INDEX, or take the larger build with "
+            "TORCH=cuda.".format(CPU_INDEX)
+        )
+    if torch:
+        return torch, "as you chose"
+    if not fresh:
+        return installed_torch(), "as before"
+    if not LINUX:
+        return "cpu", "the usual one here"
+    if os.path.exists("/proc/driver/nvidia/version") or shutil.which("nvidia-smi"):
+        return "cuda", "there is an NVIDIA GPU; TORCH=cpu takes the smaller one"
+    if answers():
+        return "cpu", "there is no NVIDIA GPU; TORCH=cuda takes the other one"
+    return "cuda", "the index of the smaller one does not answer"
+
+
+def build(extras, torch):
     """Install into the environment; start it afresh unless it is whole and merely out of date."""
     version = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info[:2] < OLDEST:
@@ -73,29 +150,49 @@ def build():
             "Python 3.11 or newer is needed, and this is {}: install a newer one, or name one "
             "that you have, for example `make lab PYTHON=python3.12`.".format(version)
         )
-    fresh = state() == "broken"
+    fresh = state(extras, torch) == "broken"
+    kept = set(note().get("extras", []))
+    chosen, why = choose(torch, fresh)
+    if fresh:
+        print(
+            "Setting up .venv with Python {} and PyTorch for {} ({}): a few minutes and {} "
+            "GB.".format(version, NAMES[chosen], why, GIGABYTES[chosen])
+        )
+    elif set(extras) - kept:
+        added = " and ".join(EXTRAS[name] for name in sorted(set(extras) - kept))
+        print("Adding to .venv what is needed for {}; this is done once.".format(added))
+    else:
+        print("Bringing .venv up to date.")
+    sys.stdout.flush()
     if os.path.exists(READY):
         os.remove(READY)  # from here to the end the environment counts as half-built
-    print("Setting up .venv with Python {}: a few minutes and {} GB.".format(version, GIGABYTES))
-    sys.stdout.flush()
     if fresh and not run([sys.executable, "-m", "venv", "--clear", ENV]):
         stop(
             "Python could not create .venv (its words are above): on Debian and Ubuntu "
             "`sudo apt install python3-venv` brings the missing part."
         )
-    pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    if not run(pip + ["-c", "constraints.txt", "-e", ".[labs,site,test]"]):
+    extras = sorted(kept.union(extras))
+    what = ".[{}]".format(",".join(extras)) if extras else "."
+    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    command += [
+        "--no-compile"
+    ]  # Python compiles what it imports: a tenth of all, and half the time
+    if chosen == "cpu" and LINUX and (fresh or answers()):
+        command += ["--extra-index-url", CPU_INDEX]
+    if not run(command + ["-c", "constraints.txt", "-e", what]):
         stop(
             "pip could not install the packages (its words are above): see that the network "
             "works, then type the same command again."
         )
-    note_ready()
+    if torch not in (None, installed_torch()):
+        stop("{} has no build of this version of PyTorch for this Python.".format(CPU_INDEX))
+    write_note(extras)
 
 
-def note_ready():
+def write_note(extras):
     """Write down that the environment is whole, and what that means."""
-    with open(READY, "w") as file:
-        json.dump({"recipe": recipe(), "installed": installed()}, file, indent=1)
+    with io.open(READY, "w", encoding="utf-8") as file:
+        json.dump({"recipe": recipe(), "extras": extras, "installed": installed()}, file, indent=1)
 
 
 def run(command):
@@ -112,8 +209,10 @@ def run(command):
     if full or shutil.disk_usage(HERE).free < 50e6:  # ensurepip keeps its words to itself
         shutil.rmtree(ENV, ignore_errors=True)  # half of it is of no use, and the disk is full
         stop(
-            "the disk is full: the environment needs {} GB in {} and, while it is made, in {} "
-            "(TMPDIR names another place).".format(GIGABYTES, HERE, tempfile.gettempdir())
+            "the disk is full: the environment needs up to {} GB in {} and, while it is made, in "
+            "{} (TMPDIR names another place).".format(
+                GIGABYTES["cuda"], HERE, tempfile.gettempdir()
+            )
         )
     return False
 
@@ -130,17 +229,36 @@ def lock(file):
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def main(command):
-    """Run the command inside the environment and end with its exit status."""
-    if not command:
+def options(arguments):
+    """Return extras, build of torch and command that were asked for."""
+    extras, torch = [], None
+    while arguments and arguments[0] in ("--with", "--torch"):
+        name, value = (arguments + [""])[:2]
+        arguments = arguments[2:]
+        if name == "--with":
+            extras = value.split(",")
+        else:
+            torch = value
+    if not arguments:
         stop(__doc__.split("\n\n")[1])
-    if state() != "ready":
+    unknown = sorted(set(extras) - set(EXTRAS))
+    if unknown:
+        stop("there are the extras {}, not {}.".format(", ".join(sorted(EXTRAS)), unknown[0]))
+    if torch not in (None, "cpu", "cuda"):
+        stop("TORCH is cpu or cuda, not {}.".format(torch))
+    return extras, torch, arguments
+
+
+def main(arguments):
+    """Run the command inside the environment and end with its exit status."""
+    extras, torch, command = options(arguments)
+    if state(extras, torch) != "ready":
         with open(ENV + ".lock", "w") as file:
             if hasattr(os, "set_inheritable"):
                 os.set_inheritable(file.fileno(), True)
             lock(file)
-            if state() != "ready":  # another build may have ended meanwhile
-                build()
+            if state(extras, torch) != "ready":  # another build may have ended meanwhile
+                build(extras, torch)
     environment = dict(os.environ, VIRTUAL_ENV=ENV)
     environment["PATH"] = os.pathsep.join([BIN, os.environ.get("PATH", "")])
     environment.pop("PYTHONHOME", None)
