@@ -32,6 +32,11 @@ FILES = (
     FONTS,
 )
 STYLES = "maths.css"
+# MathML is clipped, not small: without this browsers count its width, and a line can be scrolled
+# that shows nothing more.
+UNSEEN = """
+mjx-assistive-mml, mjx-assistive-mml[display] {width: 1px !important; height: 1px !important}
+"""
 
 
 class Formulas:
@@ -72,7 +77,7 @@ class Formulas:
 
     def css(self) -> str:
         """Return the style sheet of all formulas so far."""
-        return str(self._ask()["css"])
+        return str(self._ask()["css"]) + UNSEEN
 
     def close(self) -> None:
         """End the process."""

@@ -103,6 +103,7 @@ def show(page: Page, number: int) -> None:
             Reveal.slide(h, v, 99);
             const images = [...Reveal.getCurrentSlide().querySelectorAll("img")];
             await Promise.allSettled(images.map((image) => image.decode()));
+            await document.fonts.ready; // those of this slide's formulas load when it is shown
         }""",
         number,
     )
