@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # conda-forge calls one package by another name.
 CONDA_NAMES = {"torch": "pytorch"}
 
@@ -26,13 +26,15 @@ def _wanted() -> list[Requirement]:
 
 
 def _constraints() -> dict[str, Requirement]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(pin.name): pin for pin in pins}
 
 
 def test_conda_has_the_same_dependencies_and_bounds() -> None:
-    entries = re.findall(r"^ +- ([^:\n]+)$", (ROOT / "environment.yml").read_text(), re.MULTILINE)
+    entries = re.findall(
+        r"^ +- ([^:\n]+)$", (ROOT / "environment.yml").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert "--editable ." in entries
     names = [Requirement(text) for text in entries if not text.startswith("--")]
     conda = {requirement.name: requirement.specifier for requirement in names}
@@ -81,7 +83,7 @@ def test_what_is_installed_is_what_constraints_say() -> None:
 
 
 def test_constraints_name_no_address() -> None:
-    assert "://" not in (ROOT / "constraints.txt").read_text()
+    assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def _run(clone: Path, *command: str, **variables: str) -> subprocess.CompletedPr
         [sys.executable, "tools/environment.py", *command],
         cwd=clone,
         env=os.environ | variables,
-        text=True,
+        encoding="utf-8",
         capture_output=True,
         timeout=300,
     )
@@ -133,13 +135,13 @@ def test_what_is_damaged_or_out_of_date_is_built_again(clone: Path, harm: str) -
     if harm == "package":
         shutil.rmtree(next((clone / ".venv").glob("[lL]ib/**/package-1.0.dist-info")))
     elif harm == "note":
-        (clone / ".venv/ready.json").write_text("{")
+        (clone / ".venv/ready.json").write_text("{", encoding="utf-8")
     elif harm == "python":
         shutil.rmtree(clone / ".venv" / ("Scripts" if os.name == "nt" else "bin"))
     elif harm == "moved":
         clone = clone.rename(clone.with_name("elsewhere"))
     else:
-        (clone / "constraints.txt").write_text("numpy==0\n")
+        (clone / "constraints.txt").write_text("numpy==0\n", encoding="utf-8")
     result = _run(clone, "python", "-c", "print('ran')", **NO_PACKAGES)
     assert "Setting up .venv" in result.stdout
     assert "pip could not install" in result.stderr
@@ -147,7 +149,7 @@ def test_what_is_damaged_or_out_of_date_is_built_again(clone: Path, harm: str) -
 
 def test_settings_of_tools_do_not_build_again(clone: Path) -> None:
     _finish(clone)
-    with (clone / "pyproject.toml").open("a") as file:
+    with (clone / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write("\n[tool.another]\nsetting = 1\n")
     assert _run(clone, "python", "-c", "print('ran')", **NO_PACKAGES).stdout == "ran\n"
 
@@ -159,4 +161,4 @@ def _finish(clone: Path) -> None:
     (library / "package-1.0.dist-info").mkdir()
     code = "import environment; environment.note_ready()"
     subprocess.run([sys.executable, "-c", code], cwd=clone / "tools", check=True)
-    assert json.loads((clone / ".venv/ready.json").read_text())["installed"]
+    assert json.loads((clone / ".venv/ready.json").read_text(encoding="utf-8"))["installed"]

@@ -10,6 +10,7 @@ starts on old Pythons too, so that it can say that they are too old.
 
 import glob
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -55,7 +56,7 @@ def installed():
 def state():
     """Return "ready", "old" (made from another recipe) or "broken" (half-built, moved, missing)."""
     try:
-        with open(READY) as file:
+        with io.open(READY, encoding="utf-8") as file:
             note = json.load(file)
         intact = os.path.exists(PYTHON) and set(note["installed"]) <= set(installed())
         if not intact or note["recipe"]["folder"] != HERE:
@@ -94,7 +95,7 @@ def build():
 
 def note_ready():
     """Write down that the environment is whole, and what that means."""
-    with open(READY, "w") as file:
+    with io.open(READY, "w", encoding="utf-8") as file:
         json.dump({"recipe": recipe(), "installed": installed()}, file, indent=1)
 
 
@@ -135,7 +136,7 @@ def main(command):
     if not command:
         stop(__doc__.split("\n\n")[1])
     if state() != "ready":
-        with open(ENV + ".lock", "w") as file:
+        with io.open(ENV + ".lock", "w", encoding="utf-8") as file:
             if hasattr(os, "set_inheritable"):
                 os.set_inheritable(file.fileno(), True)
             lock(file)
