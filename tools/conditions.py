@@ -89,8 +89,7 @@ def trial(names: tuple[str, ...]) -> Outcome:
         if shutil.which("bwrap") is None:
             reason = "bubblewrap is missing, which can take the right to write even from root"
             return Outcome(name, what, skipped=reason)
-        before = ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(project), str(project)]
-        before += ["--chdir", str(folder)]
+        before = read_only(project)
     tests = [project / "tests", project / "notebooks"]
     if {"read-only", "shuffled"} & set(names):
         tests = sorted((project / "notebooks").glob("*.ipynb"))
@@ -110,6 +109,11 @@ def trial(names: tuple[str, ...]) -> Outcome:
         folder=folder,
         before=before,
     )
+
+
+def read_only(project: Path) -> list[str]:
+    """Return a command that runs another one where nobody, not even root, can write to a folder."""
+    return ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(project), str(project)]
 
 
 def copy(project: Path) -> Path:

@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from uv import find_uv_bin
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tools.trial import ROOT, Outcome, install, interpreter, run_tests, table
@@ -68,7 +70,15 @@ def find(version: str) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     places = [os.environ.get("PATH", ""), *map(str, sorted(pyenv.glob(f"{version}.*/bin")))]
     found = subprocess.run(
-        ["uv", "python", "find", "--no-project", "--no-python-downloads", "--system", version],
+        [
+            find_uv_bin(),
+            "python",
+            "find",
+            "--no-project",
+            "--no-python-downloads",
+            "--system",
+            version,
+        ],
         env=os.environ | {"PATH": os.pathsep.join(places)},
         encoding="utf-8",
         capture_output=True,
@@ -78,7 +88,15 @@ def find(version: str) -> str | None:
 
 def no_wheel(python: str) -> str:
     """Return what uv says if PyTorch does not know a Python yet, else nothing."""
-    command = ["uv", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command = [
+        find_uv_bin(),
+        "pip",
+        "install",
+        "--dry-run",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
     command += ["--python", python, "--target", str(ROOT / "build" / "matrix" / "nothing")]
     command += ["--constraints", str(ROOT / "constraints.txt"), "torch", "torchvision"]
     found = subprocess.run(command, encoding="utf-8", capture_output=True)

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from uv import find_uv_bin
+
 ROOT = Path(__file__).resolve().parent.parent
 # For all targets alike: two files at a time, as in `make test`.
 PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
@@ -72,7 +74,7 @@ def install(environment: Path, python: str, project: Path, *options: str) -> str
     fill = ["pip", "install", "--python", interpreter(environment), *options, "-e", package]
     for command in (make, fill):
         result = subprocess.run(
-            ["uv", "--quiet", *map(str, command)],
+            [find_uv_bin(), "--quiet", *map(str, command)],
             cwd=project,
             encoding="utf-8",
             stderr=subprocess.PIPE,
