@@ -10,7 +10,7 @@ TEST := $(READ) --with labs,site,test
 # JupyterLab refuses to start as root (in a container, say) unless it is told to.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test test-browser check release grade slides pdf site outputs figures bench constraints clean
+.PHONY: help lab test test-browser check matrix conditions release grade slides pdf site outputs figures bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -29,6 +29,12 @@ check: ## lint, format and types
 	@$(TEST) ruff check
 	@$(TEST) ruff format --check
 	@$(TEST) mypy
+
+matrix: ## run the tests on every Python that is here, and with the lowest versions (ARGS: which)
+	@$(TEST) python tools/matrix.py $(ARGS)
+
+conditions: ## run the tests in other locales, places, threads and orders (ARGS: which)
+	@$(TEST) python tools/conditions.py $(ARGS)
 
 release: ## make labs/release/ and the students' archive, without solutions
 	@$(GRADE) python -m labs.grading release $(ARGS)

@@ -14,11 +14,28 @@ from typing import Any
 import pytest
 
 pytest_plugins = ["tests.needs"]
+# These take longest, and start first: no worker is left alone with one of them at the end.
+SLOWEST = (
+    "notebooks/12-training-digits.ipynb",
+    "notebooks/13-cnn-vs-dense.ipynb",
+    "tests/test_labs_solutions.py",
+    "tests/test_labs_grade.py",
+    "notebooks/11-speed.ipynb",
+    "tests/test_datasets_mnist.py",
+    "tests/test_pictures.py",
+    "tests/test_parallel.py",
+)
+
 collect_ignore_glob = [] if sys.platform == "linux" else ["tests/test_labs_*.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --pictures."""
+    """Add --pictures and --no-pictures."""
+    parser.addoption(
+        "--no-pictures",
+        action="store_true",
+        help="compare numbers and texts alone: other versions of matplotlib draw differently",
+    )
     parser.addoption(
         "--pictures",
         default="build/pictures",
@@ -29,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Follow nbval's comparison of a cell's outputs by one of its pictures."""
     os.environ["TQDM_DISABLE"] = "1"  # no progress bar is ever compared; kernels inherit it
+    # Workers share the cores. Without this each would start a thread for every core, and threads
+    # that wait for one another's cores make a training five times slower.
+    if hasattr(config, "workerinput"):
+        threads = max(1, (os.cpu_count() or 1) // config.workerinput["workercount"])
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     from nbval.plugin import IPyNbCell
 
     compare_texts = IPyNbCell.compare_outputs
@@ -37,12 +59,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
     def compare_outputs(cell: Any, test: Any, ref: Any, skip_compare: Any = None) -> bool:
         same: bool = compare_texts(cell, test, ref, skip_compare)
-        complaints = _compare_pictures(cell, ref, test)
+        ignored = cell.config.getoption("no_pictures")
+        complaints = [] if ignored else _compare_pictures(cell, ref, test)
         cell.comparison_traceback.extend(complaints)
         return same and not complaints
 
     compare_outputs.with_pictures = True  # type: ignore[attr-defined]
     IPyNbCell.compare_outputs = compare_outputs
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the slowest files first where workers share the files; else keep the order."""
+    if hasattr(config, "workerinput"):
+        places = {config.rootpath / name: place for place, name in enumerate(SLOWEST)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def _compare_pictures(cell: Any, stored: Any, fresh: Any) -> list[str]:

@@ -101,7 +101,8 @@ def _keras() -> Path:
     if not ready.exists():
         print("Setting up build/keras for the comparison with Keras: a few minutes and 2 GB.")
         venv.create(folder, clear=True, with_pip=True)
-        wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["keras"]
+        with (ROOT / "pyproject.toml").open("rb") as settings:
+            wanted = tomllib.load(settings)["dependency-groups"]["keras"]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
         ready.touch()
     return python
@@ -110,7 +111,9 @@ def _keras() -> Path:
 def _by_keras(python: Path, arrays: Path, seed: int) -> tuple[float, float, int]:
     """Return seconds of training, accuracy and epochs of Keras."""
     command = [python, ROOT / "benchmarks/keras_recipe.py", arrays, seed, GOAL, MOST]
-    run = subprocess.run([str(c) for c in command], check=True, text=True, stdout=subprocess.PIPE)
+    run = subprocess.run(
+        [str(c) for c in command], check=True, encoding="utf-8", stdout=subprocess.PIPE
+    )
     rows = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
     assert rows[0]["parameters"] == sum(p.numel() for p in DigitsCNN().parameters())
     return sum(row["seconds"] for row in rows), rows[-1]["accuracy"], len(rows)

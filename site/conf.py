@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 project = "cnnlib"
 author = "the authors of cnnlib"
 project_copyright = "2026, the authors; text and pictures CC BY 4.0, code BSD 3-Clause"
-version = release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+with (ROOT / "pyproject.toml").open("rb") as settings:
+    version = release = tomllib.load(settings)["project"]["version"]
 language = "en"
 
 extensions = [

@@ -75,7 +75,7 @@ def _archive(package: Package) -> Path:
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             what = f"{package.name}@{package.version}"
             command = [npm, "pack", "--silent", "--pack-destination", folder, what]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
             loaded = Path(folder, kept.name)
             if result.returncode != 0 or not loaded.exists():
                 raise SystemExit(

@@ -212,6 +212,6 @@ print(sorted(file.name for file in path.parent.iterdir()))
 
 def test_killed_writers_leave_a_whole_file(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITERS, str(tmp_path / "digits.pt")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
     assert run.returncode == 0, run.stderr
     assert run.stdout in ("['digits.pt']\n", "['digits.pt', 'digits.pt.part']\n")

@@ -213,7 +213,7 @@ def child(mirrors: list[str], folder: Path, body: str = "digits()") -> subproces
         env=os.environ | {"CNNLIB_DATA": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 
@@ -367,7 +367,11 @@ def test_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         f"ours.expect_small_files([], 1); mnist.digits()"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     assert run.stdout == LINE
 
@@ -469,10 +473,10 @@ def test_without_network(
 def test_a_file_where_the_folder_should_be(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "MNIST").write_text("mine")
+    (folder / "MNIST").write_text("mine", encoding="utf-8")
     digits()
     assert "(no MNIST: " in capsys.readouterr().out
-    assert (folder / "MNIST").read_text() == "mine"
+    assert (folder / "MNIST").read_text(encoding="utf-8") == "mine"
 
 
 @posix

@@ -38,7 +38,7 @@ def _wanted(*extras: str) -> list[Requirement]:
 
 
 def _constraints() -> dict[str, Requirement]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(pin.name): pin for pin in pins}
 
@@ -92,7 +92,7 @@ def test_what_is_installed_is_what_constraints_say() -> None:
 
 
 def test_constraints_name_no_address() -> None:
-    assert "://" not in (ROOT / "constraints.txt").read_text()
+    assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def _run(clone: Path, *arguments: str, **variables: str) -> subprocess.Completed
         [sys.executable, "tools/environment.py", *arguments],
         cwd=clone,
         env=os.environ | variables,
-        text=True,
+        encoding="utf-8",
         capture_output=True,
         timeout=300,
     )
@@ -145,13 +145,13 @@ def test_what_is_damaged_or_out_of_date_is_built_again(clone: Path, harm: str) -
     if harm == "package":
         shutil.rmtree(next((clone / ".venv").glob("[lL]ib/**/package-1.0.dist-info")))
     elif harm == "note":
-        (clone / ".venv/ready.json").write_text("{")
+        (clone / ".venv/ready.json").write_text("{", encoding="utf-8")
     elif harm == "python":
         shutil.rmtree(clone / ".venv" / ("Scripts" if os.name == "nt" else "bin"))
     elif harm == "moved":
         clone = clone.rename(clone.with_name("elsewhere"))
     else:
-        (clone / "constraints.txt").write_text("numpy==0\n")
+        (clone / "constraints.txt").write_text("numpy==0\n", encoding="utf-8")
     result = _run(clone, "python", "-c", "print('ran')", **NO_PACKAGES)
     sign = "Bringing .venv up to date" if harm == "constraints" else "Setting up .venv"
     assert sign in result.stdout
@@ -160,7 +160,7 @@ def test_what_is_damaged_or_out_of_date_is_built_again(clone: Path, harm: str) -
 
 def test_settings_of_tools_do_not_build_again(clone: Path) -> None:
     _finish(clone)
-    with (clone / "pyproject.toml").open("a") as file:
+    with (clone / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write("\n[tool.another]\nsetting = 1\n")
     assert _run(clone, "python", "-c", "print('ran')", **NO_PACKAGES).stdout == "ran\n"
 
@@ -314,7 +314,7 @@ def course(clone: Path) -> Path:
     (clone / "pyproject.toml").write_text(
         "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
     )
-    (clone / "constraints.txt").write_text("torch==1.0\n")
+    (clone / "constraints.txt").write_text("torch==1.0\n", encoding="utf-8")
     return clone
 
 
@@ -355,7 +355,7 @@ def test_the_small_build_is_found_kept_and_changed_on_demand(course: Path, index
 def test_a_build_that_the_index_lacks_is_not_replaced_in_silence(course: Path, index: str) -> None:
     variables = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
     variables |= {"PIP_INDEX_URL": f"{index}/pypi", "TORCH_INDEX": f"{index}/cpu"}
-    (course / "constraints.txt").write_text("torch!=1.0+cpu\n")
+    (course / "constraints.txt").write_text("torch!=1.0+cpu\n", encoding="utf-8")
     result = _run(course, "--torch", "cpu", "python", "-c", "print('ran')", **variables)
     assert result.returncode == 1
     assert "has no build of this version of PyTorch" in result.stderr
@@ -407,4 +407,4 @@ def _finish(clone: Path) -> None:
     (library / "package-1.0.dist-info").mkdir()
     code = "import environment; environment.write_note([])"
     subprocess.run([sys.executable, "-c", code], cwd=clone / "tools", check=True)
-    assert json.loads((clone / ".venv/ready.json").read_text())["installed"]
+    assert json.loads((clone / ".venv/ready.json").read_text(encoding="utf-8"))["installed"]

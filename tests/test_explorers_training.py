@@ -62,7 +62,7 @@ def overlays(explorer: TrainingExplorer) -> ElementTree.Element:
 
 
 def test_learns_what_the_lecture_learns() -> None:
-    notebook = json.loads((PROJECT / "notebooks/03-conv-layers.ipynb").read_text())
+    notebook = json.loads((PROJECT / "notebooks/03-conv-layers.ipynb").read_text(encoding="utf-8"))
     sources = ("".join(cell["source"]) for cell in notebook["cells"])
     lecture: dict[str, Any] = {"torch": torch, "nn": nn}
     exec(next(source for source in sources if "def learn_kernel" in source), lecture)

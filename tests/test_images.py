@@ -164,7 +164,12 @@ def test_photos_are_turned_upright(orientation: int, upright: np.ndarray, tmp_pa
     [
         ("absent.png", lambda path: None, FileNotFoundError, "absent.png.*check the spelling"),
         ("folder.png", Path.mkdir, FileNotFoundError, "folder.png"),
-        ("text.png", lambda path: path.write_text("not a picture"), ValueError, "text.png.*Pillow"),
+        (
+            "text.png",
+            lambda path: path.write_text("not a picture", encoding="utf-8"),
+            ValueError,
+            "text.png.*Pillow",
+        ),
         ("empty.png", Path.touch, ValueError, "empty.png.*Pillow"),
         (
             "half.png",

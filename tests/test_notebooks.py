@@ -86,7 +86,7 @@ def good(tmp_path: Path) -> Lecture:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     row = "| [A title](notebooks/02-a-lecture.ipynb) | a title |\n"
-    (tmp_path / "README.md").write_text(row)
+    (tmp_path / "README.md").write_text(row, encoding="utf-8")
     (tmp_path.parent / "outside.png").touch()
     cells = [
         new.new_markdown_cell(OPENING),
@@ -156,7 +156,7 @@ def file(name: str, text: str | None = "") -> Change:
         place = lecture.root / name
         place.unlink(missing_ok=True)
         if text is not None:
-            place.write_text(text)
+            place.write_text(text, encoding="utf-8")
 
     return change
 

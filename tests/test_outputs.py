@@ -16,7 +16,7 @@ formats: Any = nbformat
 
 def refresh(path: Path | str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "tools/outputs.py", str(path)]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, encoding="utf-8")
 
 
 def test_a_time_stays_until_its_output_is_cleared(tmp_path: Path) -> None:

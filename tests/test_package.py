@@ -37,7 +37,9 @@ FILES = sorted(path.relative_to(FOLDER) for path in FOLDER.rglob("*.py"))
 def loaded(statement: str) -> set[str]:
     """Return the modules of a fresh interpreter after a statement."""
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8"
+    )
     return set(run.stdout.split())
 
 

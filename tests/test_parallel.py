@@ -95,7 +95,9 @@ def run(folder: Path) -> dict[str, Any]:
 def main(folder: str) -> None:
     """What every process does; in the end one is killed in the middle of a training."""
     with joined():
-        Path(folder, f"{process()}.json").write_text(json.dumps(run(Path(folder))))
+        Path(folder, f"{process()}.json").write_text(
+            json.dumps(run(Path(folder))), encoding="utf-8"
+        )
     assert processes() == 1
     for number in range(20):  # what one group has left behind must not mislead the next
         with joined():
@@ -112,7 +114,7 @@ def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         [*command, "-m", *arguments],
         env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"} | environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
     )
 
@@ -149,7 +151,7 @@ def two(run_of_two: subprocess.CompletedProcess[str], folder: Path) -> list[dict
     """The results of each of two processes."""
     files = [folder / f"{number}.json" for number in range(2)]
     assert all(file.exists() for file in files), run_of_two.stderr
-    return [json.loads(file.read_text()) for file in files]
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
 def test_without_torchrun_there_is_one_process(alone: dict[str, Any]) -> None:

@@ -263,7 +263,7 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, *map(str, command)],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env={name: os.environ[name] for name in os.environ if name != "PYTEST_ADDOPTS"},
     )
 
@@ -310,7 +310,7 @@ KINDS = ("stored", "fresh", "difference")
 
 
 def test_stored_outputs_know_nothing_of_the_machine(stored: Path) -> None:
-    made = json.loads(stored.read_text())
+    made = json.loads(stored.read_text(encoding="utf-8"))
     assert made["metadata"] == {
         "kernelspec": {
             "display_name": "Python 3 (ipykernel)",
@@ -328,7 +328,7 @@ def test_stored_outputs_know_nothing_of_the_machine(stored: Path) -> None:
     assert code[-1]["outputs"] == [
         {"name": "stdout", "output_type": "stream", "text": ["a\n", "b\n"]}
     ]
-    assert stored.read_text().endswith("}\n")
+    assert stored.read_text(encoding="utf-8").endswith("}\n")
     assert list(stored.parent.iterdir()) == [stored]
 
 

@@ -117,7 +117,7 @@ def test_what_a_package_exports_stands_on_its_page_alone(sources: Path) -> None:
 def test_a_page_that_asks_for_a_missing_part_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "page.md").write_text("{{Two commandments}}")
+    (tmp_path / "page.md").write_text("{{Two commandments}}", encoding="utf-8")
     monkeypatch.setattr(staging, "PAGES", tmp_path)
     with pytest.raises(ValueError, match=r"page\.md asks for 'Two commandments'"):
         staging.stage(PROJECT, tmp_path / "source")
@@ -266,7 +266,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "    answer = {'html': f'<i>{tex}</i>'}\n"
         "    if tex == '{': answer = {'error': 'Missing close brace'}\n"
         "    if tex is None: answer = {'css': 'i {}'}\n"
-        "    print(json.dumps(answer), flush=True)\n"
+        "    print(json.dumps(answer), flush=True)\n",
+        encoding="utf-8",
     )
     monkeypatch.setattr(maths, "SCRIPT", script)
     monkeypatch.setattr("shutil.which", lambda name: sys.executable)
@@ -298,31 +299,31 @@ def test_a_book_that_fails_leaves_the_one_before(
 ) -> None:
     target = tmp_path / "site"
     target.mkdir()
-    (target / "index.html").write_text("before")
+    (target / "index.html").write_text("before", encoding="utf-8")
     monkeypatch.setattr(build, "build_main", lambda arguments: 1)
     with pytest.raises(SystemExit, match="every warning counts"):
         build.build(target)
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
-    assert (target / "index.html").read_text() == "before"
+    assert (target / "index.html").read_text(encoding="utf-8") == "before"
 
 
 def test_a_book_has_notebooks_slides_and_prints_beside_its_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "build" / "slides").mkdir(parents=True)
-    (tmp_path / "build" / "slides" / "02-filters.html").write_text("slides")
+    (tmp_path / "build" / "slides" / "02-filters.html").write_text("slides", encoding="utf-8")
     monkeypatch.setattr(build, "BUILD", tmp_path / "build")
 
     def page(arguments: list[str]) -> int:
         html = Path(arguments[-1])
-        (html / "index.html").write_text("a page")
-        (html / "script.js.map").write_text("what a script was made from")
+        (html / "index.html").write_text("a page", encoding="utf-8")
+        (html / "script.js.map").write_text("what a script was made from", encoding="utf-8")
         return 0
 
     monkeypatch.setattr(build, "build_main", page)
     target = tmp_path / "build" / "site"
     assert build.build(target) == 2
-    assert (target / "slides" / "02-filters.html").read_text() == "slides"
+    assert (target / "slides" / "02-filters.html").read_text(encoding="utf-8") == "slides"
     lecture = "notebooks/02-filters.ipynb"
     assert (target / lecture).read_bytes() == (PROJECT / lecture).read_bytes()
     lab = formats.read(target / "labs" / "release" / "lab1" / "lab1.ipynb", as_version=4)

@@ -554,7 +554,7 @@ def interrupted(number: int, *files: Path, bar: bool) -> subprocess.CompletedPro
         del environment["TQDM_DISABLE"]
     command = [sys.executable, "-W", "error", "-c", CHILD, *map(str, files)]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     ) as child:
         assert child.stdout is not None
         first = child.stdout.readline()

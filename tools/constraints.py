@@ -25,11 +25,11 @@ def main() -> None:
         cwd=HERE,
         input="\n".join(CHOSEN),
         check=True,
-        text=True,
+        encoding="utf-8",
         stdout=subprocess.PIPE,
     )
     pins = [line for line in resolved.stdout.splitlines() if not CUDA.match(line)]
-    (HERE / "constraints.txt").write_text(HEAD + "\n".join(pins) + "\n")
+    (HERE / "constraints.txt").write_text(HEAD + "\n".join(pins) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -253,7 +253,7 @@ def main(arguments):
     """Run the command inside the environment and end with its exit status."""
     extras, torch, command = options(arguments)
     if state(extras, torch) != "ready":
-        with open(ENV + ".lock", "w") as file:
+        with io.open(ENV + ".lock", "w", encoding="utf-8") as file:
             if hasattr(os, "set_inheritable"):
                 os.set_inheritable(file.fileno(), True)
             lock(file)

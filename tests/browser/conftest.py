@@ -105,7 +105,9 @@ def page(browser: Browser, seen: Seen, request: pytest.FixtureRequest) -> Iterat
         KEPT.mkdir(parents=True, exist_ok=True)
         name = request.node.name.replace("/", "-")
         opened.screenshot(path=KEPT / f"{name}.png")
-        (KEPT / f"{name}.log").write_text("\n".join([opened.url, *seen.foreign, *seen.log]))
+        (KEPT / f"{name}.log").write_text(
+            "\n".join([opened.url, *seen.foreign, *seen.log]), encoding="utf-8"
+        )
     context.close()
 
 

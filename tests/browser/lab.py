@@ -44,7 +44,7 @@ class Lab:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        with self.log.open("w") as log:
+        with self.log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 self._command(),
                 cwd=self.root,
@@ -78,7 +78,9 @@ class Lab:
                 time.sleep(0.1)
             else:
                 return
-        raise RuntimeError(f"JupyterLab did not start. Its log:\n{self.log.read_text()}")
+        raise RuntimeError(
+            f"JupyterLab did not start. Its log:\n{self.log.read_text(encoding='utf-8')}"
+        )
 
     def stop(self) -> None:
         """End the server and every process that it has started."""
@@ -129,7 +131,7 @@ def _environment(folder: Path) -> dict[str, str]:
     asks_about_news = "@jupyterlab/apputils-extension:announcements"
     page = Path(places["JUPYTER_CONFIG_DIR"], "labconfig", "page_config.json")
     page.parent.mkdir()
-    page.write_text(json.dumps({"disabledExtensions": {asks_about_news: True}}))
+    page.write_text(json.dumps({"disabledExtensions": {asks_about_news: True}}), encoding="utf-8")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "XDG_"))}
     return {**kept, **places, "MPLBACKEND": "", "TQDM_DISABLE": "1"}
 

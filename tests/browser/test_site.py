@@ -269,10 +269,10 @@ BAD = """<!DOCTYPE html><html lang="en"><head><title>Bad</title></head><body><ma
 
 
 def test_the_checks_find_what_is_wrong(browser: Browser, tmp_path: Path) -> None:
-    (tmp_path / "bad.html").write_text(BAD)
+    (tmp_path / "bad.html").write_text(BAD, encoding="utf-8")
     (tmp_path / "cat.gif").write_bytes((PROJECT / "img" / "max-pooling.gif").read_bytes())
     (tmp_path / "index.js").write_text(
-        '{"text": "one line\\nsecret = 7 \\"and\\" some more words"}'
+        '{"text": "one line\\nsecret = 7 \\"and\\" some more words"}', encoding="utf-8"
     )
     with book.served(tmp_path) as address:
         seen = book.visit(browser, f"{address}/bad.html")
