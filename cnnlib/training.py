@@ -71,7 +71,9 @@ def fit(
     The loss is the cross-entropy of the logits: with one output there are two classes, 0 and 1,
     else one class for each output. Ctrl-C stops the training; the network then keeps what it has
     learned, and the history so far is returned. The same seed gives the same weights, bit for bit
-    on the CPU of one machine; the random numbers of the caller go on as if nothing had happened.
+    on the CPU of one machine as long as the number of threads stays the same
+    (`torch.set_num_threads`: more threads add up in another order); the random numbers of the
+    caller go on as if nothing had happened.
 
     Processes that `cnnlib.parallel` has joined call fit with the same arguments: each takes its
     share of every batch, and their gradients are averaged. Ctrl-C ends them.
