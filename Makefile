@@ -5,7 +5,7 @@ RUN := $(PYTHON) tools/environment.py
 # JupyterLab refuses to start as root (in a container, say) unless it is told to.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test test-browser check release grade slides pdf site outputs figures bench constraints clean
+.PHONY: help lab test test-browser check release grade slides pdf site outputs hosted figures bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -45,6 +45,9 @@ site: ## build the course as a web site, in build/site
 
 outputs: ## execute the notebooks and store their outputs (ARGS: names of notebooks)
 	@$(RUN) python tools/outputs.py $(ARGS)
+
+hosted: ## write set-up cells and badges for hosted services, from the address in pyproject.toml
+	@$(RUN) python tools/hosted.py
 
 figures: ## draw everything in img/ and data/avatars/ again
 	@$(RUN) python tools/photos.py
