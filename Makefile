@@ -5,7 +5,7 @@ RUN := $(PYTHON) tools/environment.py
 # JupyterLab refuses to start as root (in a container, say) unless it is told to.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test test-browser check release grade slides pdf site outputs hosted figures bench constraints clean
+.PHONY: help lab test test-browser test-network check release grade slides pdf site outputs hosted figures bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -19,6 +19,9 @@ test: check ## run every check and test, notebooks included (ARGS: more for pyte
 test-browser: site ## try the lectures and the book in Chromium, as a reader does (ARGS: more for pytest)
 	@$(RUN) python tools/browser.py
 	@$(RUN) pytest -n 2 --dist loadfile -m browser tests/browser $(ARGS)
+
+test-network: ## install the wheel with the oldest PyTorch that it allows (7 GB), and run a lecture
+	@$(RUN) pytest -m network tests/test_wheel.py $(ARGS)
 
 check: ## lint, format and types
 	@$(RUN) ruff check
