@@ -10,7 +10,7 @@ TEST := $(READ) --with labs,site,test
 # JupyterLab refuses to start as root (in a container, say) unless it is told to.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test test-browser check matrix conditions release grade slides pdf site outputs figures bench constraints clean
+.PHONY: help lab test test-browser test-network check matrix conditions release grade slides pdf site outputs hosted figures bench constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -24,6 +24,9 @@ test: check ## run every check and test, notebooks included (ARGS: more for pyte
 test-browser: site ## try the lectures and the book in Chromium, as a reader does (ARGS: more for pytest)
 	@$(TEST) python tools/browser.py
 	@$(TEST) pytest -n 2 --dist loadfile -m browser tests/browser $(ARGS)
+
+test-network: ## install the wheel with the oldest PyTorch that it allows (7 GB), and run a lecture
+	@$(TEST) pytest -m network tests/test_wheel.py $(ARGS)
 
 check: ## lint, format and types
 	@$(TEST) ruff check
@@ -56,6 +59,9 @@ site: ## build the course as a web site, in build/site
 
 outputs: ## execute the notebooks and store their outputs (ARGS: names of notebooks)
 	@$(TEST) python tools/outputs.py $(ARGS)
+
+hosted: ## write set-up cells and badges for hosted services, from the address in pyproject.toml
+	@$(TEST) python tools/hosted.py
 
 figures: ## draw everything in img/ and data/avatars/ again
 	@$(TEST) python tools/photos.py

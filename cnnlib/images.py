@@ -10,19 +10,38 @@ import torch
 from torch import Tensor
 
 from cnnlib._checks import numbers
+from cnnlib._files import PROJECT as PROJECT
 
-# Where relative names are looked for when they are not below the working directory: a notebook
-# runs in its own folder, the pictures lie in the project's.
-PROJECT = Path(__file__).resolve().parent.parent
+
+def find_image(name: str | Path) -> Path:
+    """Return where a picture file is, so that a notebook finds it from any working directory.
+
+    Args:
+        name: A whole path, or one below the working directory or, where it is not there, below the
+            project's folder. A package that is installed without the project carries the
+            photographs of the lectures, as `img/cat.png` and `img/bricks.png`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        FileNotFoundError: There is no such file in either place.
+    """
+    for path in (Path(name), PROJECT / name):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"no image file {str(name)!r} in the working directory or in the project's folder: "
+        f"check the spelling, or give the whole path"
+    )
 
 
 def load_image(path: str | Path | BinaryIO, *, grey: bool = False) -> Tensor:
     """Read a picture file into a float tensor with values from 0 (black) to 1 (white).
 
     Args:
-        path: A file that Pillow can read, such as PNG or JPEG; a relative name is looked for in
-            the working directory and then in the project's folder. Or such a file, opened in
-            binary mode.
+        path: A file that Pillow can read, such as PNG or JPEG, found as by `find_image`. Or such
+            a file, opened in binary mode.
         grey: Whether to return brightness alone.
 
     Returns:
@@ -35,16 +54,11 @@ def load_image(path: str | Path | BinaryIO, *, grey: bool = False) -> Tensor:
     """
     from PIL import Image, ImageOps
 
-    found: Path | BinaryIO | None
+    found: Path | BinaryIO
     if isinstance(path, str | Path):
-        found = next((p for p in (Path(path), PROJECT / path) if p.is_file()), None)
+        found = find_image(path)
     else:
         found, path = path, "the opened file"
-    if found is None:
-        raise FileNotFoundError(
-            f"no image file {str(path)!r} in the working directory or in the project's folder: "
-            f"check the spelling, or give the whole path"
-        )
     try:
         with Image.open(found) as file:
             picture = ImageOps.exif_transpose(file)

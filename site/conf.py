@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))
+
+from tools import hosted  # noqa: E402
 
 project = "cnnlib"
+repository = hosted.address(ROOT)
 author = "the authors of cnnlib"
 project_copyright = "2026, the authors; text and pictures CC BY 4.0, code BSD 3-Clause"
 with (ROOT / "pyproject.toml").open("rb") as settings:
@@ -71,13 +76,16 @@ html_theme_options = {
 def finish_page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
 ) -> None:
-    """Tell the template what else a page can be had as, and let no empty cell be a header."""
+    """Tell the template where else a page can be had, and let no empty cell be a header."""
     offers = {
         "Notebook": f"{pagename}.ipynb",
         "Slides": f"slides/{Path(pagename).name}.html",
         "PDF": f"pdf/{Path(pagename).name}.pdf",
     }
-    context["files"] = {name: path for name, path in offers.items() if (app.outdir / path).exists()}
+    files = {name: path for name, path in offers.items() if (app.outdir / path).exists()}
+    if lecture := re.fullmatch(r"notebooks/(\d\d-.+)", pagename):
+        files |= hosted.services(app.config.repository, f"{lecture[1]}.ipynb")
+    context["files"] = files
     empty = r"<th([^>]*)>\s*(?:<p>\s*</p>)?\s*</th>"  # pandas and Markdown write them in corners
     context["body"] = re.sub(empty, r"<td\1></td>", context.get("body", ""))
 
@@ -91,6 +99,7 @@ def keep_whole(
 
 
 def setup(app: Sphinx) -> None:
-    """Connect with Sphinx's events."""
+    """Connect with Sphinx's events, and add our setting."""
+    app.add_config_value("repository", "", "html", str)
     app.connect("autodoc-process-docstring", keep_whole, priority=400)  # napoleon has 500
     app.connect("html-page-context", finish_page)

@@ -72,7 +72,10 @@ def stage(root: Path, folder: Path) -> None:
 
 
 def in_book(text: str) -> str:
-    """Return a Markdown text of the project with its links as they are in the book."""
+    """Return a Markdown text of the project with its links as they are in the book.
+
+    A badge is left as its words: its picture would come from elsewhere.
+    """
 
     def change(link: re.Match[str]) -> str:
         target = link[1]
@@ -81,6 +84,7 @@ def in_book(text: str) -> str:
                 target = re.sub(rf"(?<![^/])(?:{pattern})$", replacement, target)
         return f"]({target})"
 
+    text = re.sub(r"\[!\[([^]]*)\]\(https?:[^)\s]+\)\]", r"[\1]", text)
     return re.sub(r"\]\(([^)\s]+)\)", change, text)
 
 
@@ -158,7 +162,9 @@ def _release_labs(root: Path, folder: Path) -> None:
 def _module_page(name: str) -> str:
     """Return the page of a module; what its package exports stands on the page of the package."""
     module = importlib.import_module(name)
-    exported = getattr(importlib.import_module(name.rpartition(".")[0]), "__all__", [])
+    package = name.rpartition(".")[0]
+    # The package of all of them has no page of its own.
+    exported = getattr(importlib.import_module(package), "__all__", []) if "." in package else []
     elsewhere = sorted(key for key in exported if hasattr(module, key))
     options = "   :members:\n"
     if elsewhere:

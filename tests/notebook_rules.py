@@ -18,13 +18,14 @@ import nbformat
 from nbformat import v4
 
 from tests.pictures import FORMATS
+from tools import hosted
 
 MOST_LINES = 15
 MOST_CELLS = 30
 MOST_PLOTTING = 8
 MOST_BYTES = 5_000_000
 LEAST_ALT = 10
-TAGS = {"nbval-ignore-output", "raises-exception", "remove-input"}
+TAGS = {"nbval-ignore-output", "raises-exception", "remove-input", *hosted.METADATA["tags"]}
 CELL_METADATA = {"tags", "mystnb", "slideshow"}
 SLIDE_TYPES = {"slide", "subslide", "fragment", "-", "skip", "notes"}
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -116,7 +117,8 @@ def metadata_of_no_machine(lecture: Lecture) -> Iterator[str]:
         yield "the notebook's metadata is not what `make outputs` stores, run it"
     for kind in ("code", "markdown", "raw"):
         for place, cell in lecture.cells(kind):
-            if unknown := sorted(set(cell.metadata) - CELL_METADATA):
+            known = CELL_METADATA | (set(hosted.METADATA) if _is_setup(cell) else set())
+            if unknown := sorted(set(cell.metadata) - known):
                 yield f"{place}: remove {', '.join(unknown)} from its metadata"
 
 
@@ -165,6 +167,20 @@ def executed_in_order(lecture: Lecture) -> Iterator[str]:
 
 
 @_rule
+def starts_with_the_setup(lecture: Lecture) -> Iterator[str]:
+    code = list(lecture.cells("code"))
+    if [_is_setup(cell) for _, cell in code] != [True, *[False] * (len(code) - 1)]:
+        yield "its first code cell, and no other, is the one that `make hosted` writes: run it"
+        return
+    place, cell = code[0]
+    wanted = hosted.setup_cell(hosted.address(lecture.root))
+    if (cell.source, cell.metadata) != (wanted, hosted.METADATA):
+        yield f"{place}: is not what `make hosted` writes, run it"
+    if cell.outputs:
+        yield f"{place}: does nothing where cnnlib is, and prints nothing: run `make outputs`"
+
+
+@_rule
 def short_cells(lecture: Lecture) -> Iterator[str]:
     for place, cell in lecture.cells("code"):
         if (lines := len(cell.source.splitlines())) > MOST_LINES:
@@ -173,7 +189,7 @@ def short_cells(lecture: Lecture) -> Iterator[str]:
 
 @_rule
 def one_sitting(lecture: Lecture) -> Iterator[str]:
-    if (cells := len(list(lecture.cells("code")))) > MOST_CELLS:
+    if (cells := sum(not _is_setup(cell) for _, cell in lecture.cells("code"))) > MOST_CELLS:
         yield f"{cells} code cells, at most {MOST_CELLS}: make two lectures of it"
 
 
@@ -222,6 +238,10 @@ def no_magic_comment(lecture: Lecture) -> Iterator[str]:
         for token in _tokens(cell):
             if token.type == tokenize.COMMENT and magic.match(token.string):
                 yield f"{place}: use a tag instead of {token.string!r}"
+
+
+def _is_setup(cell: Any) -> bool:
+    return "setup" in cell.metadata.get("tags", [])
 
 
 def _tree(cell: Any) -> ast.Module:

@@ -328,8 +328,7 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project, here, home = (tmp_path / name for name in ("project", "here", "home"))
     for place in (project, here, home):
         (place / "mine").mkdir(parents=True)
-    (project / "pyproject.toml").touch()
-    monkeypatch.setattr(mnist, "_PROJECT", project)
+    monkeypatch.setattr(mnist, "PROJECT", project)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.chdir(here)
@@ -347,15 +346,16 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder("") == project / "data"
     monkeypatch.delenv("CNNLIB_DATA")
     assert mnist._folder() == project / "data"
-    (project / "pyproject.toml").unlink()  # as in an installed package
+    monkeypatch.setattr(mnist, "INSTALLED", True)
     assert mnist._folder() == home / ".cache" / "cnnlib"
     assert folder("mine") == here / "mine"
 
 
 def test_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy of the package alone reads from the user's cache."""
+    """The package with its pictures inside, as a wheel has them, reads from the user's cache."""
     packages, cache = tmp_path / "packages", tmp_path / ".cache" / "cnnlib"
     shutil.copytree(ROOT / "cnnlib", packages / "cnnlib")
+    shutil.copytree(ROOT / "img", packages / "cnnlib" / "img")
     fill(cache)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

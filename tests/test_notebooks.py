@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cnnlib import convolution
 from tests.notebook_rules import KERNEL, RULES, WIDGET, Lecture, read
+from tools.hosted import METADATA, setup_cell
 
 ROOT = Path(__file__).parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -64,6 +65,7 @@ ENDING = """## Highlights
 
 **Easy.** one **Medium.** two **Hard.** three
 """
+KNOWN = '[project.urls]\nRepository = "https://github.com/owner/course"\n'
 OUTPUT = "1/16 of 3 × 4, </td></tr>, a/b/c, 10:30, N/A, 2.14.1, ratio/time"
 
 
@@ -87,9 +89,11 @@ def good(tmp_path: Path) -> Lecture:
         (tmp_path / name).touch()
     row = "| [A title](notebooks/02-a-lecture.ipynb) | a title |\n"
     (tmp_path / "README.md").write_text(row, encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text("[project]", encoding="utf-8")
     (tmp_path.parent / "outside.png").touch()
     cells = [
         new.new_markdown_cell(OPENING),
+        new.new_code_cell(setup_cell("")),
         new.new_code_cell("print(';', 5 % 3); x = 1", outputs=[stream(OUTPUT)]),
         new.new_markdown_cell(TEXT),
         new.new_code_cell("x  # !", outputs=[shown(image_png="aaaa", text_plain="<Figure size>")]),
@@ -97,12 +101,13 @@ def good(tmp_path: Path) -> Lecture:
         new.new_markdown_cell(CHECKS),
         new.new_markdown_cell(ENDING),
     ]
-    cells[3].metadata.mystnb = {"image": {"alt": "A picture."}}
-    cells[4].metadata.tags = ["raises-exception"]
+    cells[4].metadata.mystnb = {"image": {"alt": "A picture."}}
+    cells[5].metadata.tags = ["raises-exception"]
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
         cell.metadata.slideshow = {"slide_type": "fragment" if number else "slide"}
-    for count, number in enumerate((1, 3, 4), start=1):
+    cells[1].metadata = formats.from_dict(METADATA)
+    for count, number in enumerate((1, 2, 4, 5), start=1):
         cells[number].execution_count = count
     metadata = formats.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     made = new.new_notebook(cells=cells, metadata=metadata)
@@ -162,15 +167,15 @@ def file(name: str, text: str | None = "") -> Change:
 
 
 def many_cells(lecture: Lecture, count: int) -> None:
-    code = next(cell for _, cell in lecture.cells("code"))
+    _, code = list(lecture.cells("code"))[1]
     others = [cell for cell in lecture.notebook.cells if cell.cell_type != "code"]
     lecture.notebook.cells = others + [code] * count
 
 
 BAD: list[tuple[str, str, Change]] = [
     ("valid", "not a valid", lambda lecture: lecture.notebook.cells[0].pop("metadata")),
-    ("valid", "not a valid", field(2, id="cell-1")),
-    ("small", "5.1 MB", outputs(1, stream("x" * 5_100_000))),
+    ("valid", "not a valid", field(3, id="cell-1")),
+    ("small", "5.1 MB", outputs(2, stream("x" * 5_100_000))),
     ("named", "02-words", path("2-a-lecture.ipynb")),
     ("named", "02-words", path("02-A_lecture.ipynb")),
     ("named", "same number", file("notebooks/02-another.ipynb")),
@@ -192,33 +197,49 @@ BAD: list[tuple[str, str, Change]] = [
         "make outputs",
         lambda lecture: lecture.notebook.metadata.update(widgets={}),
     ),
-    ("metadata_of_no_machine", "cell 2", metadata(1, execution={"iopub.status.busy": "now"})),
-    ("metadata_of_no_machine", "cell 3", metadata(2, collapsed=True)),
-    ("ids", "cell 3 has no id", lambda lecture: lecture.notebook.cells[2].pop("id")),
-    ("ids", "'cell-1'", field(2, id="cell-1")),
-    ("known_tags", "'nbval-skip'", metadata(1, tags=["nbval-skip"])),
-    ("known_tags", "'raises-exceptions'", metadata(4, tags=["raises-exceptions"])),
-    ("slide_types", "cell 3: choose", lambda lecture: lecture.notebook.cells[2].metadata.clear()),
-    ("slide_types", "cell 3: choose", metadata(2, slideshow={"slide_type": "slid"})),
+    ("metadata_of_no_machine", "cell 3", metadata(2, jupyter={"source_hidden": True})),
+    ("metadata_of_no_machine", "cell 3", metadata(2, execution={"iopub.status.busy": "now"})),
+    ("metadata_of_no_machine", "cell 4", metadata(3, collapsed=True)),
+    ("ids", "cell 4 has no id", lambda lecture: lecture.notebook.cells[3].pop("id")),
+    ("ids", "'cell-1'", field(3, id="cell-1")),
+    ("known_tags", "'nbval-skip'", metadata(2, tags=["nbval-skip"])),
+    ("known_tags", "'raises-exceptions'", metadata(5, tags=["raises-exceptions"])),
+    ("slide_types", "cell 4: choose", lambda lecture: lecture.notebook.cells[3].metadata.clear()),
+    ("slide_types", "cell 4: choose", metadata(3, slideshow={"slide_type": "slid"})),
     ("slide_types", "cell 1", metadata(0, slideshow={"slide_type": "subslide"})),
-    ("executed_in_order", "cell 4", field(3, execution_count=None)),
-    ("executed_in_order", "cell 4", field(3, execution_count=3)),
-    ("executed_in_order", "empty", source(3, " \n")),
-    ("short_cells", "16 lines", source(1, "x\n" * 16)),
-    ("plain_python", "line 2", source(1, "x = 1\n%matplotlib inline")),
-    ("plain_python", "line 1", source(1, "!ls")),
-    ("plain_python", "get_ipython", source(1, "get_ipython().system('ls')")),
+    ("executed_in_order", "cell 5", field(4, execution_count=None)),
+    ("executed_in_order", "cell 5", field(4, execution_count=4)),
+    ("executed_in_order", "empty", source(4, " \n")),
+    ("starts_with_the_setup", "and no other", lambda lecture: lecture.notebook.cells.pop(1)),
+    (
+        "starts_with_the_setup",
+        "and no other",
+        lambda lecture: lecture.notebook.cells.insert(2, lecture.notebook.cells.pop(1)),
+    ),
+    (
+        "starts_with_the_setup",
+        "and no other",
+        lambda lecture: lecture.notebook.cells.append(lecture.notebook.cells[1]),
+    ),
+    ("starts_with_the_setup", "cell 2", replaced(1, "cnnlib.images", "cnnlib")),
+    ("starts_with_the_setup", "cell 2", metadata(1, tags=["setup"])),
+    ("starts_with_the_setup", "cell 2", file("pyproject.toml", KNOWN)),
+    ("starts_with_the_setup", "prints nothing", outputs(1, stream("installed"))),
+    ("short_cells", "16 lines", source(2, "x\n" * 16)),
+    ("plain_python", "line 2", source(2, "x = 1\n%matplotlib inline")),
+    ("plain_python", "line 1", source(2, "!ls")),
+    ("plain_python", "get_ipython", source(2, "get_ipython().system('ls')")),
     ("one_sitting", "31 code cells", lambda lecture: many_cells(lecture, 31)),
-    ("short_plots", "9 lines that draw", source(1, "import x as plt\n" + "plt.plot()\n" * 9)),
-    ("no_star_import", "cnnlib.kernels", source(1, "from cnnlib.kernels import *")),
-    ("no_star_import", "torch", source(1, "def f():\n    import x\n\n\nfrom torch import *")),
-    ("no_semicolon_at_an_end", "line 1", source(1, "x = 1;\ny = 2")),
-    ("no_semicolon_at_an_end", "line 2", source(1, "x = 1\nx;  # why")),
-    ("no_semicolon_at_an_end", "line 1", source(1, "x;")),
-    ("no_magic_comment", "NBVAL", source(1, "# NBVAL_IGNORE_OUTPUT\nx")),
-    ("no_magic_comment", "noqa", source(1, "import x  # noqa: F401")),
+    ("short_plots", "9 lines that draw", source(2, "import x as plt\n" + "plt.plot()\n" * 9)),
+    ("no_star_import", "cnnlib.kernels", source(2, "from cnnlib.kernels import *")),
+    ("no_star_import", "torch", source(2, "def f():\n    import x\n\n\nfrom torch import *")),
+    ("no_semicolon_at_an_end", "line 1", source(2, "x = 1;\ny = 2")),
+    ("no_semicolon_at_an_end", "line 2", source(2, "x = 1\nx;  # why")),
+    ("no_semicolon_at_an_end", "line 1", source(2, "x;")),
+    ("no_magic_comment", "NBVAL", source(2, "# NBVAL_IGNORE_OUTPUT\nx")),
+    ("no_magic_comment", "noqa", source(2, "import x  # noqa: F401")),
     *(
-        ("nothing_absolute_in_outputs", "absolute path", outputs(1, stream(text)))
+        ("nothing_absolute_in_outputs", "absolute path", outputs(2, stream(text)))
         for text in (
             "in /some/where/file.py",
             "'/tmp'",
@@ -231,44 +252,44 @@ BAD: list[tuple[str, str, Change]] = [
     (
         "nothing_absolute_in_outputs",
         "absolute path",
-        outputs(3, shown(text_html='<a href="/a/b">')),
+        outputs(4, shown(text_html='<a href="/a/b">')),
     ),
     (
         "nothing_absolute_in_outputs",
         "memory address",
-        outputs(3, shown(text_plain="<Axes at 0x7f>")),
+        outputs(4, shown(text_plain="<Axes at 0x7f>")),
     ),
     (
         "nothing_absolute_in_outputs",
         "web address",
-        outputs(3, shown(text_html="https://a.example")),
+        outputs(4, shown(text_html="https://a.example")),
     ),
-    ("nothing_absolute_in_outputs", "web address", outputs(1, stream("on localhost"))),
-    ("nothing_absolute_in_outputs", "web address", outputs(1, stream("on 127.0.0.1"))),
-    ("nothing_absolute_in_outputs", "terminals", outputs(4, error("no", "\x1b[31mno\x1b[0m"))),
-    ("nothing_absolute_in_outputs", "absolute path", outputs(4, error("no file /a/b", "no"))),
-    ("nothing_absolute_in_outputs", "absolute path", outputs(4, error("no", 'File "/a/b.py"'))),
-    ("no_stderr", "Deprecation", outputs(1, stream("DeprecationWarning: old\n", "stderr"))),
-    ("errors_are_announced", "tag it", metadata(4, tags=[])),
-    ("errors_are_announced", "raises nothing", metadata(1, tags=["raises-exception"])),
+    ("nothing_absolute_in_outputs", "web address", outputs(2, stream("on localhost"))),
+    ("nothing_absolute_in_outputs", "web address", outputs(2, stream("on 127.0.0.1"))),
+    ("nothing_absolute_in_outputs", "terminals", outputs(5, error("no", "\x1b[31mno\x1b[0m"))),
+    ("nothing_absolute_in_outputs", "absolute path", outputs(5, error("no file /a/b", "no"))),
+    ("nothing_absolute_in_outputs", "absolute path", outputs(5, error("no", 'File "/a/b.py"'))),
+    ("no_stderr", "Deprecation", outputs(2, stream("DeprecationWarning: old\n", "stderr"))),
+    ("errors_are_announced", "tag it", metadata(5, tags=[])),
+    ("errors_are_announced", "raises nothing", metadata(2, tags=["raises-exception"])),
     (
         "explorers_are_stored_as_still_pictures",
         "id of a widget",
-        outputs(3, shown(image_png="aaaa", **{WIDGET: "{}"})),
+        outputs(4, shown(image_png="aaaa", **{WIDGET: "{}"})),
     ),
     (
         "explorers_are_stored_as_still_pictures",
         "no picture",
-        lambda lecture: lecture.notebook.cells[3].update(
+        lambda lecture: lecture.notebook.cells[4].update(
             source="KernelExplorer(cat)", outputs=[shown(text_plain="Kernel explorer.")]
         ),
     ),
-    ("drawn_pictures_have_alt_text", "say what", metadata(3, mystnb={})),
-    ("drawn_pictures_have_alt_text", "say what", metadata(3, mystnb={"image": {"alt": " "}})),
-    ("drawn_pictures_have_alt_text", "cell 2", outputs(1, shown(**{"image_svg+xml": "<svg/>"}))),
-    ("drawn_pictures_have_alt_text", "cell 2", outputs(1, shown(image_jpeg="aaaa"))),
-    ("drawn_pictures_have_alt_text", "draws nothing", outputs(3)),
-    ("title_objectives_and_time", "exactly one title", replaced(2, "## 1.", "# 1.")),
+    ("drawn_pictures_have_alt_text", "say what", metadata(4, mystnb={})),
+    ("drawn_pictures_have_alt_text", "say what", metadata(4, mystnb={"image": {"alt": " "}})),
+    ("drawn_pictures_have_alt_text", "cell 3", outputs(2, shown(**{"image_svg+xml": "<svg/>"}))),
+    ("drawn_pictures_have_alt_text", "cell 3", outputs(2, shown(image_jpeg="aaaa"))),
+    ("drawn_pictures_have_alt_text", "draws nothing", outputs(4)),
+    ("title_objectives_and_time", "exactly one title", replaced(3, "## 1.", "# 1.")),
     ("title_objectives_and_time", "exactly one title", replaced(0, "# A title", "A title")),
     (
         "title_objectives_and_time",
@@ -284,41 +305,41 @@ BAD: list[tuple[str, str, Change]] = [
     ("title_objectives_and_time", "not 2", replaced(0, "- one\n", "")),
     ("title_objectives_and_time", "not 6", replaced(0, "- one\n", "- one\n" * 4)),
     ("title_objectives_and_time", "be able to do", replaced(0, "be able to do", "see")),
-    ("ends_with_highlights_and_exercises", "'Highlights'", replaced(6, "Highlights", "Lights")),
-    ("ends_with_highlights_and_exercises", "'Exercises'", replaced(6, "## Exercises", "")),
-    ("ends_with_highlights_and_exercises", "called hard", replaced(6, "**Hard.**", "**Last.**")),
-    ("ends_with_highlights_and_exercises", "called easy", replaced(6, "Easy", "Uneasy")),
+    ("ends_with_highlights_and_exercises", "'Highlights'", replaced(7, "Highlights", "Lights")),
+    ("ends_with_highlights_and_exercises", "'Exercises'", replaced(7, "## Exercises", "")),
+    ("ends_with_highlights_and_exercises", "called hard", replaced(7, "**Hard.**", "**Last.**")),
+    ("ends_with_highlights_and_exercises", "called easy", replaced(7, "Easy", "Uneasy")),
     (
         "ends_with_highlights_and_exercises",
         "before the exercises",
-        source(6, "## Exercises\n\neasy medium hard\n\n## Highlights"),
+        source(7, "## Exercises\n\neasy medium hard\n\n## Highlights"),
     ),
     (
         "ends_with_highlights_and_exercises",
         "last numbered section",
-        replaced(6, "## Exercises", "## 7. More\n\n## Exercises"),
+        replaced(7, "## Exercises", "## 7. More\n\n## Exercises"),
     ),
-    ("headings_step_by_step", "level 4 follows 2", replaced(5, "yourself", "it\n\n#### Deep")),
+    ("headings_step_by_step", "level 4 follows 2", replaced(6, "yourself", "it\n\n#### Deep")),
     ("headings_step_by_step", "level 2 follows 0", replaced(0, "# A title", "A title")),
-    ("self_checks", "it has 2", source(5, "<details><summary>A</summary></details>" * 2)),
-    ("self_checks", "close every", source(5, CHECKS.replace("</details>", "", 1))),
-    ("self_checks", "<summary>what", source(5, CHECKS.replace("<summary>Answer</summary>", ""))),
-    ("pictures_exist_and_are_described", "exist", replaced(2, "img/cat.gif", "img/dog.gif")),
-    ("pictures_exist_and_are_described", "exist", replaced(2, "img/cat.png", "img/dog.png")),
-    ("pictures_exist_and_are_described", "exist", replaced(2, 'src="../img/cat.png"', "")),
+    ("self_checks", "it has 2", source(6, "<details><summary>A</summary></details>" * 2)),
+    ("self_checks", "close every", source(6, CHECKS.replace("</details>", "", 1))),
+    ("self_checks", "<summary>what", source(6, CHECKS.replace("<summary>Answer</summary>", ""))),
+    ("pictures_exist_and_are_described", "exist", replaced(3, "img/cat.gif", "img/dog.gif")),
+    ("pictures_exist_and_are_described", "exist", replaced(3, "img/cat.png", "img/dog.png")),
+    ("pictures_exist_and_are_described", "exist", replaced(3, 'src="../img/cat.png"', "")),
     (
         "pictures_exist_and_are_described",
         "exist",
-        replaced(2, "../img/cat.gif", "http://a.b/c.gif"),
+        replaced(3, "../img/cat.gif", "http://a.b/c.gif"),
     ),
-    ("pictures_exist_and_are_described", "outside", replaced(2, "img/cat.png", "../outside.png")),
-    ("pictures_exist_and_are_described", "say what", replaced(2, "A cat that looks to the r", "")),
-    ("pictures_exist_and_are_described", "say what", replaced(2, "alt=", "title=")),
+    ("pictures_exist_and_are_described", "outside", replaced(3, "img/cat.png", "../outside.png")),
+    ("pictures_exist_and_are_described", "say what", replaced(3, "A cat that looks to the r", "")),
+    ("pictures_exist_and_are_described", "say what", replaced(3, "alt=", "title=")),
     ("animations_have_a_still", "cat-still.png", file("img/cat-still.png", None)),
-    ("links_exist", "link ../NOTES.md", replaced(2, "../README.md", "../NOTES.md")),
-    ("links_exist", "link ../NOTES.md", replaced(2, "../README.md", "../NOTES.md#here")),
-    ("links_exist", "link b.md", source(2, "[![a](../img/cat.png)](b.md)")),
-    ("links_exist", "outside", replaced(2, "../README.md", "../../outside.png")),
+    ("links_exist", "link ../NOTES.md", replaced(3, "../README.md", "../NOTES.md")),
+    ("links_exist", "link ../NOTES.md", replaced(3, "../README.md", "../NOTES.md#here")),
+    ("links_exist", "link b.md", source(3, "[![a](../img/cat.png)](b.md)")),
+    ("links_exist", "outside", replaced(3, "../README.md", "../../outside.png")),
 ]
 
 

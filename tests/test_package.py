@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ import cnnlib
 FOLDER = Path(cnnlib.__file__).parent
 # A module may import those of the levels below its own.
 LEVELS = (
-    {"_checks"},
+    {"_checks", "_files"},
     {"convolution", "datasets", "images", "kernels", "parallel"},
     {"_batches", "_checkpoint", "models", "receptive_field"},
     {"training"},
@@ -30,7 +29,14 @@ LEVELS = (
     {"explorers"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-SHOWN = {"convolution", "datasets", "images", "kernels", "plotting"}  # by `import cnnlib`
+OFFERED = {  # by the package itself, from these modules
+    "conv2d": "convolution",
+    "corr2d": "convolution",
+    "load_image": "images",
+    "output_size": "convolution",
+    "plot_conv": "plotting",
+    "plot_convs": "plotting",
+}
 FILES = sorted(path.relative_to(FOLDER) for path in FOLDER.rglob("*.py"))
 
 
@@ -43,19 +49,67 @@ def loaded(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_importing_adds_nothing_to_torch_and_matplotlib() -> None:
-    after = loaded("import cnnlib")
+def packages(modules: set[str]) -> set[str]:
+    """Return the packages that modules belong to, but for those of Python itself."""
+    return {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    added = loaded("import cnnlib") - loaded("pass")
+    assert packages(added) == {"cnnlib"}
+    assert {name for name in added if name.startswith("cnnlib")} == {"cnnlib"}
+
+
+def test_what_the_package_offers_adds_nothing_to_torch_and_matplotlib() -> None:
+    after = loaded(f"from cnnlib import {', '.join(OFFERED)}, datasets, kernels")
     added = after - loaded("import torch, numpy, matplotlib.pyplot")
-    packages = {name.partition(".")[0] for name in added} - sys.stdlib_module_names
-    assert packages == {"cnnlib"}
+    assert packages(added) == {"cnnlib"}
     heavy = {"torchvision", "ipywidgets", "skimage", "scipy", "torchsummary", "IPython", "pandas"}
     assert not after & heavy
     assert "cnnlib.diagrams" not in after
 
 
-def test_the_package_names_its_modules() -> None:
-    assert set(cnnlib.__all__) == SHOWN
-    assert all(isinstance(getattr(cnnlib, name), ModuleType) for name in cnnlib.__all__)
+MODULES = {path.parts[0].removesuffix(".py") for path in FILES if not path.parts[0].startswith("_")}
+
+
+def test_the_package_offers_its_modules_and_some_functions() -> None:
+    assert set(cnnlib.__all__) == MODULES | OFFERED.keys()
+    assert set(cnnlib.__all__) <= set(dir(cnnlib))
+    for name in MODULES:
+        assert getattr(cnnlib, name) is importlib.import_module(f"cnnlib.{name}")
+    for name, module in OFFERED.items():
+        assert getattr(cnnlib, name) is vars(importlib.import_module(f"cnnlib.{module}"))[name]
+
+
+def test_the_package_describes_every_module_and_what_it_offers() -> None:
+    described = re.findall(r"`(\w+)`", cnnlib.__doc__ or "")
+    assert sorted(described) == sorted(MODULES)
+    (line,) = re.findall(r"`from cnnlib import (.+)`", cnnlib.__doc__ or "")
+    assert sorted(line.split(", ")) == sorted(OFFERED)
+
+
+def test_the_package_refuses_what_it_does_not_have() -> None:
+    with pytest.raises(AttributeError, match="module 'cnnlib' has no attribute 'corr3d'"):
+        cnnlib.corr3d  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'corr3d' from 'cnnlib'"):
+        from cnnlib import corr3d  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_type_checkers_are_told_what_the_package_offers() -> None:
+    (block,) = (
+        node
+        for node in ast.parse((FOLDER / "__init__.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    told = {
+        alias.name: str(node.module)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert told == dict.fromkeys(MODULES, "cnnlib") | {
+        name: f"cnnlib.{module}" for name, module in OFFERED.items()
+    }
 
 
 def imported(module: Path) -> Iterator[str]:
@@ -77,9 +131,7 @@ def imported(module: Path) -> Iterator[str]:
 @pytest.mark.parametrize("module", FILES, ids=str)
 def test_imports_run_one_way(module: Path) -> None:
     name = module.parts[0].removesuffix(".py")
-    if name == "__init__":
-        assert set(imported(module)) == SHOWN
-    else:
+    if name != "__init__":  # which imports when it is asked
         below = {other for other in LEVEL if LEVEL[other] < LEVEL[name]}
         assert set(imported(module)) <= below | ({name} if len(module.parts) > 1 else set())
 

@@ -21,6 +21,7 @@ import pictures
 import staging
 from cnnlib.images import PROJECT
 from labs.grading.release import secrets
+from tools import hosted
 
 SITE = PROJECT / "site"
 formats: Any = nbformat  # whose functions have no types
@@ -52,6 +53,11 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_links_lead_to_where_the_book_has_it(link: str, expected: str) -> None:
     text = f"see [a]({link}), ![b]({link}) and `README.md`"
     assert staging.in_book(text) == f"see [a]({expected}), ![b]({expected}) and `README.md`"
+
+
+def test_a_badge_is_left_as_its_words() -> None:
+    badge = "[![Open in Binder](https://b.example/b.svg)](https://b.example/course)"
+    assert staging.in_book(badge) == "[Open in Binder](https://b.example/course)"
 
 
 def test_every_link_of_the_sources_has_its_file(sources: Path) -> None:
@@ -112,6 +118,8 @@ def test_what_a_package_exports_stands_on_its_page_alone(sources: Path) -> None:
     assert "exclude-members" not in (sources / "cnnlib.datasets.md").read_text(encoding="utf-8")
     inner = (sources / "cnnlib.datasets.mnist.md").read_text(encoding="utf-8")
     assert ":exclude-members: digits\n" in inner
+    # What cnnlib itself offers has no other page.
+    assert "exclude-members" not in (sources / "cnnlib.convolution.md").read_text(encoding="utf-8")
 
 
 def test_a_page_that_asks_for_a_missing_part_is_an_error(
@@ -182,7 +190,7 @@ def test_a_heavy_picture_becomes_much_lighter_and_looks_the_same(tmp_path: Path)
         assert opened.convert("RGB").getcolors(256) is not None  # at most so many
 
 
-def sphinx(folder: Path, page: str) -> tuple[str, str]:
+def sphinx(folder: Path, page: str, *settings: str) -> tuple[str, str]:
     """Build a book of one page, without formulas; return what Sphinx says, and the page."""
     (folder / "source" / "index.md").write_text(page, encoding="utf-8")
     extensions = "extensions=myst_nb,pictures,sphinx.ext.autodoc,sphinx.ext.mathjax"
@@ -195,6 +203,7 @@ def sphinx(folder: Path, page: str) -> tuple[str, str]:
             *options,
             "-D",
             "html_math_renderer=mathjax",
+            *settings,
             "source",
             "html",
         ],
@@ -252,6 +261,28 @@ def test_an_empty_cell_is_no_header(images: Path) -> None:
     _, html = sphinx(images, f"# A\n\n| | x |\n|---|---|\n| y | 1 |\n\n{table}\n")
     headers = re.findall(r"<th[^>]*>(.*?)</th>", html, flags=re.DOTALL)
     assert [re.sub(r"<[^>]*>", "", header).strip() for header in headers] == ["x", "loss"]
+
+
+@pytest.mark.parametrize("repository", ["", "https://github.com/owner/course"])
+def test_a_lecture_links_where_it_runs_once_there_is_an_address(
+    images: Path, repository: str
+) -> None:
+    cell = formats.v4.new_code_cell("only_for_services()", id="setup", metadata=hosted.METADATA)
+    lecture = images / "source" / "notebooks" / "02-filters.ipynb"
+    lecture.parent.mkdir()
+    text = formats.v4.new_markdown_cell("# A lecture")
+    formats.write(notebook(text, cell, formats.v4.new_code_cell("shown()")), lecture)
+    _, index = sphinx(
+        images, "# A\n\n[a](notebooks/02-filters.ipynb)\n", "-D", f"repository={repository}"
+    )
+    page = images / "html" / "notebooks" / "02-filters.html"
+    html = page.read_text(encoding="utf-8")
+    links = hosted.services(repository, lecture.name)
+    assert set(re.findall(r'href="(https://[^"]*02-filters\.ipynb)"', html)) == set(links.values())
+    assert len(links) == (2 if repository else 0)
+    assert 'class="page-files"' not in index
+    assert "shown" in html
+    assert "only_for_services" not in html
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from cnnlib._files import PROJECT
 from cnnlib.datasets.labelled import Labelled
 
-_FOLDER = Path(__file__).parents[2] / "data" / "avatars"
+_FOLDER = PROJECT / "data" / "avatars"
 _SIZE = 128  # height and width of a picture in pixels
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from cnnlib._files import INSTALLED, PROJECT
 from cnnlib.datasets.labelled import Labelled
 
 # The original files, unpacked: their size in bytes and their MD5 checksum.
@@ -25,7 +26,6 @@ _FILES = {
     "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
     "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
 }
-_PROJECT = Path(__file__).resolve().parents[2]
 _PATIENCE = 5.0  # seconds for which a mirror may be silent
 _PAUSES = (1.0, 3.0, 0.0)  # seconds after each of the tries to download
 
@@ -34,9 +34,10 @@ def digits() -> tuple[Labelled, Labelled]:
     """Return handwritten digits to train and to test with, and print which ones they are.
 
     They are those of MNIST, 60,000 and 10,000, read from the folder `MNIST/raw` in `$CNNLIB_DATA`
-    or, where that is not set, in the project's `data/`; files that are missing there are
-    downloaded first. Where that fails, they are 1,437 and 360 digits that scikit-learn brings with
-    it, enlarged from 8 × 8 pixels, in the same form; the line that is printed says why.
+    or, where that is not set, in the project's `data/`, or in `~/.cache/cnnlib` if the package is
+    installed without the project; files that are missing there are downloaded first. Where that
+    fails, they are 1,437 and 360 digits that scikit-learn brings with it, enlarged from 8 × 8
+    pixels, in the same form; the line that is printed says why.
 
     Returns:
         The training set and the test set, as new tensors: images of shape (count, 1, 28, 28) with
@@ -79,13 +80,12 @@ def digits() -> tuple[Labelled, Labelled]:
 
 def _folder() -> Path:
     """Return where data lie: as $CNNLIB_DATA says, else with the project, else with the user."""
-    checkout = (_PROJECT / "pyproject.toml").is_file()  # false for an installed package
     if named := os.environ.get("CNNLIB_DATA"):
         # A notebook runs in its own folder, a test in the project's: both find the same one.
-        places = [Path.cwd(), _PROJECT] if checkout else [Path.cwd()]
+        places = [Path.cwd()] if INSTALLED else [Path.cwd(), PROJECT]
         folders = [place / Path(named).expanduser() for place in places]
         return next((folder for folder in folders if folder.is_dir()), folders[-1])
-    return _PROJECT / "data" if checkout else Path.home() / ".cache" / "cnnlib"
+    return Path.home() / ".cache" / "cnnlib" if INSTALLED else PROJECT / "data"
 
 
 def _is_whole(path: Path) -> bool:

@@ -5,6 +5,16 @@ const STEPS = {
   Home: [0, 0, -Infinity], End: [0, 0, Infinity], PageUp: [-1, 0, 0], PageDown: [1, 0, 0],
 };
 
+const forNotebook = (event) =>
+  event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");
+
+// Notebook 7 hears of a key before the explorer does, and leaves it alone if its target has this
+// attribute.
+function keepShortcutsOut(event) {
+  if (!event.target.closest?.(".cnnlib-explorer")) return;
+  event.target.toggleAttribute("data-lm-suppress-shortcuts", !forNotebook(event));
+}
+
 // Once for each explorer, when it is on the page.
 function prepare(el) {
   if (!el.isConnected) return requestAnimationFrame(() => prepare(el));
@@ -13,9 +23,10 @@ function prepare(el) {
   explorer.dataset.prepared = "true";
   // Keys are for the controls: the notebook's shortcuts would select, change or delete cells.
   explorer.addEventListener("keydown", (event) => {
-    const forNotebook = event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");
-    if (!forNotebook) event.stopPropagation();
+    if (!forNotebook(event)) event.stopPropagation();
   });
+  if (!window.cnnlibKeys) window.addEventListener("keydown", keepShortcutsOut, true);
+  window.cnnlibKeys = true;
   // ipywidgets gives sliders and players no names that a screen reader could say.
   for (const box of explorer.querySelectorAll(".widget-slider")) {
     const label = box.querySelector(".widget-label")?.textContent ?? "";

@@ -66,6 +66,7 @@ class Lab:
                 "--MappingKernelManager.cull_interval=60",
             ),
             "--ServerApp.shutdown_no_activity_timeout=600",
+            "--JupyterNotebookApp.expose_app_in_browser=True",  # Notebook 7, from the same server
         ]
 
     def wait(self) -> None:
@@ -101,9 +102,15 @@ class Lab:
         formats.write(notebook, self.root / f"{name}.ipynb")
         return f"{name}.ipynb"
 
-    def open(self, page: Page, path: str) -> Notebook:
-        """Open a notebook, given by its path below the root, and wait for its kernel."""
-        page.goto(f"{self.url}/lab/tree/{path}?reset&token={self.token}")
+    def open(self, page: Page, path: str, app: str = "lab/tree") -> Notebook:
+        """Open a notebook, given by its path below the root, and wait for its kernel.
+
+        Args:
+            page: Of the browser.
+            path: The notebook.
+            app: `lab/tree` for JupyterLab, `notebooks` for Notebook 7.
+        """
+        page.goto(f"{self.url}/{app}/{path}?reset&token={self.token}")
         notebook = Notebook(page)
         notebook.wait_for_kernel()
         return notebook

@@ -1,4 +1,4 @@
-"""A lecture and a slider in JupyterLab, by menu, mouse and keyboard."""
+"""A lecture in JupyterLab and in Notebook 7, and a slider, by menu, mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ widgets.VBox([n, square])
 EXPLORERS = ["02-filters", "03-conv-layers", "04-padding-stride", "08-receptive-fields"]
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
+@pytest.mark.parametrize(
+    ("name", "app"), [*((name, "lab/tree") for name in EXPLORERS), (EXPLORERS[0], "notebooks")]
+)
 def test_a_lecture_runs_from_a_fresh_kernel_and_its_explorer_moves(
-    lab: Lab, page: Page, seen: Seen, name: str
+    lab: Lab, page: Page, seen: Seen, name: str, app: str
 ) -> None:
-    notebook = lab.open(page, f"notebooks/{name}.ipynb")
+    notebook = lab.open(page, f"notebooks/{name}.ipynb", app)
     notebook.restart_and_run_all()
 
     assert notebook.errors() == []
@@ -51,7 +53,9 @@ def test_a_lecture_runs_from_a_fresh_kernel_and_its_explorer_moves(
     shown = pictures_shown(page.locator(".jp-Notebook"))
     assert len(shown) > 5
     assert all(shown)
-    assert (seen.errors, seen.foreign) == ([], [])
+    # Notebook 7.6 refuses fonts of its own to a page that was opened with a token.
+    errors = [error for error in seen.errors if "/static/notebook/" not in error]
+    assert (errors, seen.foreign) == ([], [])
 
 
 def test_an_error_is_seen(run_cells: Callable[[Sequence[str]], Notebook]) -> None:
