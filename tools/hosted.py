@@ -17,7 +17,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 BRANCH = "main"
 BEGIN, END = "<!-- badges: made by `make hosted` -->\n", "<!-- end of badges -->\n"
-METADATA = {
+METADATA: dict[str, Any] = {
     "jupyter": {"source_hidden": True},
     "slideshow": {"slide_type": "skip"},
     "tags": ["setup", "remove-cell"],  # the first is ours, the second hides it in the book
