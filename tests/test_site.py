@@ -311,7 +311,7 @@ def test_formulas_are_asked_one_after_the_other(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Missing close brace in the formula \{"):
         formulas.html("{", display=True)
     assert formulas.html("⌊n⌋", display=True) == "<i>⌊n⌋</i>"
-    assert formulas.css() == "i {}"
+    assert formulas.css() == "i {}" + maths.UNSEEN
     with pytest.raises(RuntimeError, match="MathJax stopped"):
         formulas.html("stop", display=True)
     formulas.close()
