@@ -70,7 +70,12 @@ class Peer(Wire):
         self.copies.clear()
 
     def ask(
-        self, what: list[Any], args: Any = (), kwargs: Any = None, of: Any = None, graph: bool = False
+        self,
+        what: list[Any],
+        args: Any = (),
+        kwargs: Any = None,
+        of: Any = None,
+        graph: bool = False,
     ) -> Any:
         """Ask the other side, and return its result or raise its error.
 

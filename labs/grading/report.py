@@ -76,21 +76,22 @@ def grades_csv(results: Sequence[Result], lab: Lab) -> str:
         done = result.status == "graded"
         rows.writerow(
             [
-                _harmless(result.student),
+                harmless_field(result.student),
                 result.status,
                 *("" if value is None else f"{value:g}" for value in points),
                 f"{total:g}" if done else "",
                 f"{most:g}",
                 " ".join(waiting) if done else "",
-                _harmless(result.reason),
+                harmless_field(result.reason),
             ]
         )
     return text.getvalue()
 
 
-def _harmless(field: str) -> str:
-    """Return text that no spreadsheet takes for a formula."""
-    return f"'{field}" if field.startswith(("=", "+", "-", "@", "\t", "\r")) else field
+def harmless_field(field: str) -> str:
+    """Return text that no spreadsheet takes for a formula, in one line."""
+    line = " ".join(field.split())
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 def plot_points(results: Sequence[Result], lab: Lab) -> Figure:

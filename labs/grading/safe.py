@@ -62,9 +62,7 @@ def _markdown(cell: Any) -> str:
         text = MarkdownWithMath(renderer=renderer).render(cell.source)
     except Exception:  # whatever a student writes, it is shown somehow
         text = f"<pre>{html.escape(cell.source)}</pre>"
-    clean: str = bleach.clean(
-        text, TAGS, _allowed, protocols={"http", "https", "mailto", "data"}, strip=True
-    )
+    clean: str = bleach.clean(text, TAGS, _allowed, protocols={"http", "https", "mailto", "data"})
     return f"<div>{clean.strip()}</div>".replace("\r", "").replace("\n", "&#10;")
 
 

@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "/usr /bin /sbin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives /etc/fonts"
 MEGABYTE = 2**20
 START = 120  # seconds that a process has to start
-LOOK = 0.25  # seconds from one look at the memory to the next
+MARGIN = 512 * MEGABYTE  # of memory, for what was imported before
+LOOK = 0.5  # seconds from one look at the memory to the next
 
 
 class SandboxError(RuntimeError):
@@ -181,15 +182,13 @@ class Sandboxed(Process):
     def _check_memory(self) -> None:
         if time.monotonic() < self._looked + LOOK:
             return
-        taken = 0
-        for entry in os.listdir("/proc"):
-            if entry.isdecimal():
-                with contextlib.suppress(OSError, ValueError):
-                    if os.readlink(f"/proc/{entry}/ns/pid") == self.namespace:
-                        taken += _memory(entry)
-        self._looked = time.monotonic()
-        if taken > self._limits.memory + 512 * MEGABYTE:  # the latter for what was imported
+        most = self._limits.memory + MARGIN
+        inside = [entry for entry in os.listdir("/proc") if entry.isdecimal()]
+        inside = [entry for entry in inside if _namespace(entry) == self.namespace]
+        # What a process shares with others is counted for each of them first: that is quick to read.
+        if sum(map(_resident, inside)) > most and sum(map(_memory, inside)) > most:
             raise Gone
+        self._looked = time.monotonic()
 
     def alive(self) -> bool:  # noqa: D102
         return self._pidfd is not None and not select.select([self._pidfd], [], [], 0)[0]
@@ -207,17 +206,39 @@ class Sandboxed(Process):
             select.select([self._pidfd], [], [], START)
 
 
+def _namespace(process: str) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{process}/ns/pid")
+    return ""
+
+
+def _resident(process: str) -> int:
+    """Return the bytes of memory that a process uses, alone or with others."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        words = Path(f"/proc/{process}/statm").read_text("utf-8").split()
+        return int(words[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
 def _memory(process: str) -> int:
     """Return the bytes that a process has for itself; what several share is divided among them."""
-    parts = ("Pss_Anon:", "Pss_Shmem:")
-    with open(f"/proc/{process}/smaps_rollup", encoding="utf-8") as file:
-        return sum(int(line.split()[1]) * 1024 for line in file if line.startswith(parts))
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text("utf-8").splitlines()
+        parts = ("Pss_Anon:", "Pss_Shmem:")
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(parts))
+    return 0
 
 
 def _bwrap(folder: Path, limits: Limits, role: str) -> list[str]:
     """Return the command that makes a sandbox, up to what runs in it."""
     memory = ["--size", str(limits.scratch), "--perms", "1777", "--tmpfs"]
-    command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-net"]
+    command = [
+        shutil.which("bwrap") or "bwrap",
+        "--die-with-parent",
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+    ]
     command += ["--unshare-uts", "--unshare-cgroup-try", "--clearenv"]
     if os.getuid() != 0:  # root needs none, and becomes another user in the sandbox
         command.append("--unshare-user")

@@ -21,10 +21,23 @@ from labs.grading.pipe import LARGEST, Garbage, clean
 
 MOST_TEXT = 8 * 2**20  # bytes of its JSON
 DEEPEST = 30  # lists within lists
-DTYPES = (
-    "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
-    "complex64 complex128"
-).split()
+DTYPES = [
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+    "complex64",
+    "complex128",
+]
 TENSORS = {name: getattr(torch, name) for name in DTYPES}
 NAMES = {dtype: name for name, dtype in TENSORS.items()}
 ARRAYS = {name for name in DTYPES if name != "bfloat16"}
@@ -486,7 +499,21 @@ class _Reader:
 
 
 KINDS = frozenset(
-    "other list tuple dict bytes number array tensor token view function module optimizer".split()
+    [
+        "other",
+        "list",
+        "tuple",
+        "dict",
+        "bytes",
+        "number",
+        "array",
+        "tensor",
+        "token",
+        "view",
+        "function",
+        "module",
+        "optimizer",
+    ]
 )
 
 
