@@ -106,7 +106,7 @@ def check(lab: Lab, *, scheduler: str | None = None, unsafe: bool = False) -> No
 
 
 def _check(client: Client, lab: Lab, unsafe: bool, seed: str) -> None:
-    """Grade the lab's own solution and a blank lab: what fails there fails for the grader's reasons."""
+    """Raise ValueError if the solution does not get all points there, or a blank lab gets some."""
     futures = {
         solved: client.submit(
             _grade, lab.notebook(solved=solved), "", lab, unsafe, seed, pure=False

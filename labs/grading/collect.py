@@ -84,10 +84,9 @@ def _choose(student: str, files: list[Path], lab: str) -> HandIn:
     elif not notebooks[0].is_file():
         problem = f"{names} is not a plain file"
     else:
-        others = [
-            _text(f.name) for f in files if f.suffix.lower() == ".ipynb" and f not in notebooks
-        ]
-        beside = f"{_text(notebooks[0].name)} was graded, and not {', '.join(others)} beside it"
+        others = [f for f in files if f.suffix.lower() == ".ipynb" and f not in notebooks]
+        beside = ", ".join(_text(file.name) for file in others)
+        beside = f"{_text(notebooks[0].name)} was graded, and not {beside} beside it"
         return HandIn(student, notebooks[0], note=beside if others else "")
     return HandIn(student, None, problem)
 

@@ -333,7 +333,7 @@ class _Run:
 def _told(message: bytes) -> list[Any] | None:
     """Return what a student's process says of a cell, or None if that cannot be."""
     try:
-        told = json.loads(message)
+        told: list[Any] = json.loads(message)
     except (ValueError, RecursionError, MemoryError):
         return None
     texts = isinstance(told, list) and all(isinstance(each, str) for each in told)

@@ -32,6 +32,7 @@ class Answer:
         self.__globals__ = _Globals(judge)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask the student's process."""
         return self._judge.ask(["name", self._name], args, kwargs)
 
     def __repr__(self) -> str:

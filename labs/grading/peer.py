@@ -195,7 +195,7 @@ class Peer(Wire):
             changed = [self._restore(*pair) for pair in zip(mine, theirs, strict=False)]
             if isinstance(mine, list) and (True in changed or len(mine) != len(theirs)):
                 kept = zip(mine, theirs, strict=False)
-                mine[:] = [m if _inside(m) else t for m, t in kept] + theirs[len(mine) :]
+                mine[:] = [*(m if _inside(m) else t for m, t in kept), *theirs[len(mine) :]]
             return True in changed or len(mine) != len(theirs)
         if isinstance(mine, dict) and isinstance(theirs, dict) and [*mine] == [*theirs]:
             changed = [self._restore(mine[key], theirs[key]) for key in mine]
@@ -288,8 +288,8 @@ def _part(kind: Any) -> nn.Module:
     base = getattr(nn, str(kind).removeprefix("Lazy"), None)
     if not isinstance(base, type) or not issubclass(base, nn.Module):
         base = nn.Module
-    part = type(str(kind)[:100], (Part,) if base is nn.Module else (Part, base), {})
-    made: nn.Module = part.__new__(part)
+    part: Any = type(str(kind)[:100], (Part,) if base is nn.Module else (Part, base), {})
+    made: nn.Module = object.__new__(part)
     nn.Module.__init__(made)
     made.__dict__["wire_part"] = kind
     return made

@@ -136,8 +136,8 @@ class Sandboxed(Process):
         self._pidfd: int | None = None
         self._looked = 0.0
         folder = ROOT / "labs" / "scratch" / lab.name
-        # `cat` holds the sandbox open, says when it is ready, and the sandbox ends with it. An empty
-        # environment: the first process of a sandbox shows it to all others there.
+        # `cat` holds the sandbox open, says when it is ready, and the sandbox ends with it. The
+        # environment is empty: all processes of a sandbox can read that of the first one.
         read, write = os.pipe()
         self._holder = self._open.enter_context(
             subprocess.Popen(
@@ -185,7 +185,7 @@ class Sandboxed(Process):
         most = self._limits.memory + MARGIN
         inside = [entry for entry in os.listdir("/proc") if entry.isdecimal()]
         inside = [entry for entry in inside if _namespace(entry) == self.namespace]
-        # What a process shares with others is counted for each of them first: that is quick to read.
+        # First count what a process shares with others for each of them: that is quick to read.
         if sum(map(_resident, inside)) > most and sum(map(_memory, inside)) > most:
             raise Gone
         self._looked = time.monotonic()
@@ -232,13 +232,8 @@ def _memory(process: str) -> int:
 def _bwrap(folder: Path, limits: Limits, role: str) -> list[str]:
     """Return the command that makes a sandbox, up to what runs in it."""
     memory = ["--size", str(limits.scratch), "--perms", "1777", "--tmpfs"]
-    command = [
-        shutil.which("bwrap") or "bwrap",
-        "--die-with-parent",
-        "--unshare-ipc",
-        "--unshare-pid",
-        "--unshare-net",
-    ]
+    command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--unshare-ipc"]
+    command += ["--unshare-pid", "--unshare-net"]
     command += ["--unshare-uts", "--unshare-cgroup-try", "--clearenv"]
     if os.getuid() != 0:  # root needs none, and becomes another user in the sandbox
         command.append("--unshare-user")

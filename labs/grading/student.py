@@ -79,8 +79,8 @@ class Student(Peer):
             return error
         finally:
             self.busy = False
-        error: BaseException | None = result.error_before_exec or result.error_in_exec
-        return error
+        failed: BaseException | None = result.error_before_exec or result.error_in_exec
+        return failed
 
     def receive(self) -> bytes:
         """Return the judge's next message."""
@@ -159,11 +159,11 @@ def _shell(student: Student) -> Any:
                 shown[kind] = picture
         student.tell("data", shown)
 
-    class Publisher(DisplayPublisher):  # type: ignore[misc]
-        def publish(self, data: Any, metadata: Any = None, **more: Any) -> None:
+    class Publisher(DisplayPublisher):
+        def publish(self, data: Any, *_: Any, **__: Any) -> None:
             show(data)
 
-    class Hook(DisplayHook):  # type: ignore[misc]
+    class Hook(DisplayHook):
         def write_output_prompt(self) -> None:
             pass
 
@@ -173,7 +173,7 @@ def _shell(student: Student) -> Any:
         def finish_displayhook(self) -> None:
             pass
 
-    class Shell(InteractiveShell):  # type: ignore[misc]
+    class Shell(InteractiveShell):
         def enable_gui(self, gui: Any = None) -> None:
             pass
 
@@ -181,8 +181,8 @@ def _shell(student: Student) -> Any:
             pass
 
         def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:
-            kind, error, _ = self._get_exc_info(exc_tuple)
-            student.tell("error", kind.__name__, str(error))
+            raised: Any = exc_tuple or sys.exc_info()
+            student.tell("error", raised[0].__name__, str(raised[1]))
 
         def showsyntaxerror(self, *_: Any, **__: Any) -> None:
             self.showtraceback()
@@ -190,7 +190,7 @@ def _shell(student: Student) -> Any:
     sys.stdout, sys.stderr = _Stream(student, "stdout"), _Stream(student, "stderr")
     settings = Config()
     settings.HistoryManager.enabled = False
-    shell = Shell.instance(
+    shell: Any = Shell.instance(
         config=settings, display_pub_class=Publisher, displayhook_class=Hook, user_ns=None
     )
     shell.run_cell("%matplotlib inline", silent=True)

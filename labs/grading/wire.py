@@ -16,28 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from labs.grading.pipe import LARGEST, Garbage, clean
 
 MOST_TEXT = 8 * 2**20  # bytes of its JSON
 DEEPEST = 30  # lists within lists
-DTYPES = [
-    "float16",
-    "bfloat16",
-    "float32",
-    "float64",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "bool",
-    "complex64",
-    "complex128",
-]
+DTYPES = (
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "bool"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
 TENSORS = {name: getattr(torch, name) for name in DTYPES}
 NAMES = {dtype: name for name, dtype in TENSORS.items()}
 ARRAYS = {name for name in DTYPES if name != "bfloat16"}
@@ -171,12 +159,12 @@ def state(module: nn.Module, wire: Wire) -> dict[str, Any]:
     parameters = [
         [name, wire.number(p), p.detach(), p.requires_grad, p.grad]
         for name, p in module.named_parameters()
-        if not isinstance(p, nn.parameter.UninitializedTensorMixin)
+        if not is_lazy(p)
     ]
     buffers = [
         [name, buffer]
         for name, buffer in module.named_buffers()
-        if not isinstance(buffer, nn.parameter.UninitializedTensorMixin)
+        if not is_lazy(buffer)
     ]
     return {"build": build, "layers": layers, "parameters": parameters, "buffers": buffers}
 
@@ -275,9 +263,9 @@ class _Packer:
             self.met.append(value)
             raw = self._blob(np.ascontiguousarray(value).tobytes())
             return {"array": [value.dtype.name, list(value.shape), raw]}
-        for kind in (bool, int, float, str):
+        for kind in (int, float, str):
             if isinstance(value, kind):
-                return kind.__new__(kind, value)
+                return kind(value)
         if isinstance(value, bytes):
             return {"bytes": [self._blob(value), len(value)]}
         if isinstance(value, tuple):
@@ -346,7 +334,7 @@ def _reach(shape: Any, stride: Any) -> int:
     """Return how many values of memory a tensor lies on."""
     if 0 in shape:
         return 0
-    return 1 + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
+    return 1 + int(sum((n - 1) * s for n, s in zip(shape, stride, strict=True)))
 
 
 class _Reader:
@@ -483,10 +471,11 @@ class _Reader:
             groups.append(self.read(settings, depth) | {"params": parameters})
         known = self._known(number, torch.optim.Optimizer)
         if known is None:
-            kind = getattr(torch.optim, str(name), None)
+            kind: Any = getattr(torch.optim, str(name), None)
             if not isinstance(kind, type) or not issubclass(kind, torch.optim.Optimizer):
                 raise Garbage("an unknown optimiser")
-            self.wire.know(number, known := kind(groups))
+            made: Any = kind
+            self.wire.know(number, known := made(groups))
         return known
 
     def _known(self, number: Any, kind: type) -> Any:
@@ -498,23 +487,10 @@ class _Reader:
         return known
 
 
-KINDS = frozenset(
-    [
-        "other",
-        "list",
-        "tuple",
-        "dict",
-        "bytes",
-        "number",
-        "array",
-        "tensor",
-        "token",
-        "view",
-        "function",
-        "module",
-        "optimizer",
-    ]
-)
+KINDS = {
+    *("other", "list", "tuple", "dict", "bytes", "number", "array", "tensor"),
+    *("token", "view", "function", "module", "optimizer"),
+}
 
 
 def _own(number: Any) -> int:

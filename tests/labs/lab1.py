@@ -621,7 +621,7 @@ def similarity(image, template):
     return scores
 """
         },
-        frozenset({"q11-example"}),
+        frozenset({"q11-example", "q11-more"}),
     ),
     Attempt(
         "an input size below 1 moves the whole range",
