@@ -48,7 +48,7 @@ class Limits:
     """What a submission may take.
 
     Attributes:
-        cell: Seconds for one cell or check.
+        cell: Seconds for one cell; a check, at which two processes work, has twice as many.
         total: Seconds for all of them.
         memory: Bytes for all processes together, beyond what imported libraries take; and for each
             of them, of address space.
@@ -64,7 +64,7 @@ class Limits:
     processes: int = 64
     scratch: int = 256 * MEGABYTE
     output: int = 10 * MEGABYTE
-    restarts: int = 8
+    restarts: int = 20
 
 
 class Process:

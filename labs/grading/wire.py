@@ -161,11 +161,7 @@ def state(module: nn.Module, wire: Wire) -> dict[str, Any]:
         for name, p in module.named_parameters()
         if not is_lazy(p)
     ]
-    buffers = [
-        [name, buffer]
-        for name, buffer in module.named_buffers()
-        if not is_lazy(buffer)
-    ]
+    buffers = [[name, buffer] for name, buffer in module.named_buffers() if not is_lazy(buffer)]
     return {"build": build, "layers": layers, "parameters": parameters, "buffers": buffers}
 
 
