@@ -76,6 +76,7 @@ class Process:
         here, self._there = socket.socketpair()
         self._pipe = Pipe(here)
         self._open.callback(here.close)
+        self._open.callback(self._there.close)
 
     def send(self, kind: bytes, message: bytes | dict[str, Any], seconds: float) -> None:
         """Send a message of a kind: `S` for what judge and student say to each other, or `H`."""
