@@ -10,8 +10,7 @@ from typing import Any
 from nbgrader.api import MissingEntry
 from nbgrader.plugins import ExportPlugin
 
-from labs.grading.files import write_whole
-from labs.grading.report import harmless_field
+from labs.grading.files import harmless_field, write_whole
 
 
 class SettledPoints(ExportPlugin):  # type: ignore[misc]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cnnlib.plotting import FOCUS, INPUT, KERNEL, OUTPUT, PADDING, STYLE
+from labs.grading.files import harmless_field
 from labs.grading.grade import Result
 from labs.grading.lab import Check, Lab
 
@@ -86,12 +87,6 @@ def grades_csv(results: Sequence[Result], lab: Lab) -> str:
             ]
         )
     return text.getvalue()
-
-
-def harmless_field(field: str) -> str:
-    """Return text that no spreadsheet takes for a formula, in one line."""
-    line = " ".join(field.split())
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 def plot_points(results: Sequence[Result], lab: Lab) -> Figure:
