@@ -8,7 +8,7 @@ from traitlets.config import get_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for labs.grading
 
-from labs.grading.export import SettledPoints  # noqa: E402
+from labs.grading.export import SettledPoints
 
 c = get_config()
 c.CourseDirectory.course_id = "cnnlib"
