@@ -20,7 +20,7 @@ from tests.labs.small import plain, submission, write_lab
 pytestmark = pytest.mark.sandbox
 LIMITS = Limits(cell=5, total=90, memory=2**30, output=10**6)
 # What only the judge knows. (What an assert says when it fails is shown to students.)
-SECRETS = ("142.5", "-17.0", "secret", "sum([largest")
+SECRETS = ("142.5", "-17.0", "71.25", "allclose(twice(secret", "sum([largest")
 WRONG = "def twice(X):\n    return X + 3\n"
 
 # In a cell of its own, above all checks.
