@@ -192,15 +192,16 @@ class Peer(Wire):
         if isinstance(mine, nn.Module | torch.optim.Optimizer) or mine is theirs:
             return False
         if isinstance(mine, tuple | list) and type(mine) is type(theirs):
-            changed = [self._restore(*pair) for pair in zip(mine, theirs, strict=False)]
-            if isinstance(mine, list) and (True in changed or len(mine) != len(theirs)):
+            parts = [self._restore(*pair) for pair in zip(mine, theirs, strict=False)]
+            changed = True in parts or len(mine) != len(theirs)
+            if isinstance(mine, list) and changed:
                 kept = zip(mine, theirs, strict=False)
                 mine[:] = [*(m if _inside(m) else t for m, t in kept), *theirs[len(mine) :]]
-            return True in changed or len(mine) != len(theirs)
+            return changed
         if isinstance(mine, dict) and isinstance(theirs, dict) and [*mine] == [*theirs]:
-            changed = [self._restore(mine[key], theirs[key]) for key in mine]
+            parts = [self._restore(mine[key], theirs[key]) for key in mine]
             mine.update((k, v) for k, v in theirs.items() if not _inside(mine[k]))
-            return True in changed
+            return True in parts
         if self.pack(mine)[0] == self.pack(theirs)[0]:
             return False
         if isinstance(mine, dict) and isinstance(theirs, dict):

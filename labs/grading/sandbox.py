@@ -142,7 +142,7 @@ class Sandboxed(Process):
         read, write = os.pipe()
         self._holder = self._open.enter_context(
             subprocess.Popen(
-                [*_bwrap(folder, limits, role), "--info-fd", str(write), "cat"],
+                [*_bwrap(folder, limits), "--info-fd", str(write), "cat"],
                 env={},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -230,7 +230,7 @@ def _memory(process: str) -> int:
     return 0
 
 
-def _bwrap(folder: Path, limits: Limits, role: str) -> list[str]:
+def _bwrap(folder: Path, limits: Limits) -> list[str]:
     """Return the command that makes a sandbox, up to what runs in it."""
     memory = ["--size", str(limits.scratch), "--perms", "1777", "--tmpfs"]
     command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--unshare-ipc"]
@@ -246,8 +246,8 @@ def _bwrap(folder: Path, limits: Limits, role: str) -> list[str]:
             command += ["--ro-bind-try", str(path), str(path)]
     python = {sys.prefix, sys.base_prefix, *(p for p in sys.path if p.endswith("-packages"))}
     data = os.environ.get("CNNLIB_DATA", "")
-    parts = ["cnnlib", "data", "img", *(["tools"] if role == "judge" else [])]  # checks draw faces
-    for part in [*sorted(python), *(str(ROOT / name) for name in parts), data]:
+    ours = [str(ROOT / name) for name in ("cnnlib", "data", "img")]
+    for part in [*sorted(python), *ours, data]:
         if part:
             for parent in reversed(Path(part).parents[:-1]):  # else bwrap hides them from others
                 command += ["--dir", str(parent)]
