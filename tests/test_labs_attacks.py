@@ -18,6 +18,7 @@ from labs.grading.sandbox import Limits
 from tests.labs.small import plain, submission, write_lab
 
 pytestmark = pytest.mark.sandbox
+SOURCE = Path(__file__).parents[1] / "labs" / "source"
 LIMITS = Limits(cell=5, total=90, memory=2**30, output=10**6)
 # What only the judge knows. (What an assert says when it fails is shown to students.)
 SECRETS = ("142.5", "-17.0", "71.25", "allclose(twice(secret", "sum([largest")
@@ -342,6 +343,56 @@ def test_nothing_that_an_answer_does_earns_points(name: str, lab: Lab, tmp_path:
     result = handed_in(lab, tmp_path, f"def twice(X):\n{body}\n", HELPERS)
     assert result.status == "graded", result.reason
     assert (result.points["q2-example"], result.points["q2-more"]) == (1, 2)
+
+
+# What all answers of a real lab return alike, in the hope that some check lets it pass.
+VALUES = {
+    "nothing": "None",
+    "zero": "0",
+    "NaN": "float('nan')",
+    "an empty list": "[]",
+    "an empty tensor": "torch.zeros(0)",
+    "a tensor of NaN": "torch.tensor(float('nan'))",
+    "a tensor of one number": "torch.zeros(1, 1, 1, 1)",
+    "a dictionary": "{}",
+    "a network": "torch.nn.Identity()",
+    "its argument": "next((a for a in args if isinstance(a, torch.Tensor)), args)",
+    "its argument, emptied": """_emptied(args)""",
+    "another type of NaN": "torch.full_like(_first(args), float('nan'), dtype=torch.float64)",
+}
+EMPTIES = """
+import torch
+def _first(args):
+    return next((a for a in args if isinstance(a, torch.Tensor)), torch.zeros(()))
+def _emptied(args):
+    for arg in args:
+        if isinstance(arg, torch.nn.Module):
+            arg.eval()
+            with torch.no_grad():
+                for values in arg.parameters():
+                    values.zero_()
+        elif isinstance(arg, torch.Tensor):
+            arg.detach().zero_()
+        elif isinstance(arg, (list, dict)):
+            arg.clear()
+    return torch.zeros_like(_first(args))
+"""
+
+
+@pytest.mark.parametrize("name", ["lab1", "lab2", "lab3", "lab4"])
+@pytest.mark.parametrize("value", VALUES)
+def test_no_value_earns_points_for_all_answers(name: str, value: str, tmp_path: Path) -> None:
+    lab = read_lab(SOURCE, name)
+    notebook = json.loads(lab.notebook(solved=False))
+    notebook["cells"].insert(0, plain(EMPTIES))
+    for cell in notebook["cells"]:
+        for answer in lab.names.get(cell["metadata"].get("nbgrader", {}).get("grade_id"), ()):
+            cell["source"] = f"def {answer}(*args, **kwargs):\n    return {VALUES[value]}"
+    path = tmp_path / "lab.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    result = grade(path, "eve", lab)
+    assert result.status == "graded", result.reason
+    assert not sum(points for points in result.points.values() if points), result.points
 
 
 def test_there_are_about_a_hundred() -> None:
