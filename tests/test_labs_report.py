@@ -183,6 +183,14 @@ def test_what_looks_like_a_tag_stays_text(root: Path, lab: Lab) -> None:
     assert "w[0]&lt;w[1] in a List&lt;int&gt;, and a&lt;b." in text
 
 
+def test_what_would_take_long_to_format_is_shown_as_it_is(root: Path, lab: Lab) -> None:
+    words, code = "**a " * 4000 + "\n" + " a**" * 4000, "# a\n" + " \n" * 10_000 + "x = 1"
+    result = graded(root, "anna", 1, 2, q1=code, q2=words)
+    text = page(result, lab, {})
+    assert "**a **a" in text
+    assert "x = 1" in text
+
+
 def test_an_answer_that_was_left_empty_is_marked(root: Path, lab: Lab) -> None:
     result = graded(root, "anna", 1, 2, q1="def double(x): ...")
     with open_gradebook(root / "labs", lab) as book:

@@ -202,7 +202,7 @@ def _client(scheduler: str | None) -> Iterator[Client]:
                 cluster = LocalCluster(
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # a port that is free
                     memory_limit=0,  # the sandbox has its own
                     silence_logs=logging.CRITICAL,
                 )

@@ -193,11 +193,11 @@ class Peer(Wire):
             return False
         if isinstance(mine, tuple | list) and type(mine) is type(theirs):
             parts = [self._restore(*pair) for pair in zip(mine, theirs, strict=False)]
-            changed = True in parts or len(mine) != len(theirs)
-            if isinstance(mine, list) and changed:
+            differs = True in parts or len(mine) != len(theirs)
+            if isinstance(mine, list) and differs:
                 kept = zip(mine, theirs, strict=False)
                 mine[:] = [*(m if _inside(m) else t for m, t in kept), *theirs[len(mine) :]]
-            return changed
+            return differs
         if isinstance(mine, dict) and isinstance(theirs, dict) and [*mine] == [*theirs]:
             parts = [self._restore(mine[key], theirs[key]) for key in mine]
             mine.update((k, v) for k, v in theirs.items() if not _inside(mine[k]))
