@@ -18,6 +18,8 @@ pytest_plugins = ["tests.needs"]
 SLOWEST = (
     "notebooks/12-training-digits.ipynb",
     "notebooks/13-cnn-vs-dense.ipynb",
+    "tests/test_labs_batch.py",
+    "tests/test_labs_attacks.py",
     "tests/test_labs_solutions.py",
     "tests/test_labs_grade.py",
     "notebooks/11-speed.ipynb",

@@ -68,7 +68,7 @@ def test_a_released_lab_asks_for_answers_and_keeps_its_checks(root: Path) -> Non
     assert cells["q1-more"].source == "# Tries: negative numbers."
 
 
-@pytest.mark.parametrize("with_git", [False, True])
+@pytest.mark.parametrize("with_git", [False, pytest.param(True, marks=pytest.mark.git)])
 def test_the_archive_holds_what_is_tracked_and_nothing_private(root: Path, with_git: bool) -> None:
     if with_git:
         git(root, "init")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,8 +23,10 @@ from labs.grading.gradebook import open_gradebook
 from labs.grading.lab import Lab, read_lab
 from labs.grading.report import grades_csv, plot_points, summary, table
 from labs.grading.safe import harmless
+from labs.grading.submission import prepare
 from tests.labs.tiny import CELLS, NAME, SECRET_LINES, hand_in, write_source
 
+PROJECT = Path(__file__).resolve().parents[1]
 formats: Any = nbformat  # whose functions have no types
 DOT = (  # one pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
@@ -113,19 +117,78 @@ def test_nbgrader_exports_the_same_points(root: Path, lab: Lab) -> None:
             book.record(graded(root, student, 1, more), student)
         book.record(broken("carla"), "third")
         book.record(broken("dora"), "")
-        assert sorted(book.students()) == ["anna", "ben", "carla"]
+        flagged = replace(graded(root, "eve", 1, 2), status="needs a person", reason="odd")
+        book.record(flagged, "eve")
+        book.record(graded(root, "finn", 1, 2), "finn")
+        book.record(Result("finn", NAME, "needs a person", "nothing was handed in"), "")
+        assert sorted(book.students()) == ["anna", "ben", "carla", "eve", "finn"]
     by_hand(root, "anna", 4, "")
+    shutil.copy(PROJECT / "labs" / "nbgrader_config.py", root / "labs")
     programs = str(Path(sys.executable).parent)
     subprocess.run(
         [sys.executable, "-m", "nbgrader", "export", "--to=all.csv"],
         cwd=root / "labs",
-        env=os.environ | {"PATH": os.pathsep.join([programs, os.environ["PATH"]])},
+        env=os.environ
+        | {
+            "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
+            "PYTHONPATH": str(PROJECT),
+        },
         check=True,
         capture_output=True,
     )
     with (root / "labs" / "all.csv").open() as file:
-        scores = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
-    assert scores == {"anna": 7, "ben": 1, "carla": 0}
+        scores = {row["student_id"]: row["score"] for row in csv.DictReader(file)}
+    assert scores == {"anna": "7", "ben": "1", "carla": "", "eve": "", "finn": ""}
+
+
+@pytest.mark.parametrize(
+    "attachments",
+    [{"a": 5}, {"a": {"image/png": 3}}, {"a": None}, [], 5, "x", {"\ud800": {"image/png": DOT}}],
+)
+def test_odd_attachments_stop_nobody(root: Path, lab: Lab, attachments: Any) -> None:
+    notebook = json.loads(hand_in(root, "anna").read_text("utf-8"))
+    cell = {"cell_type": "markdown", "metadata": {}, "source": "x"}
+    notebook["cells"].append(cell | {"attachments": attachments})
+    prepared = prepare(json.dumps(notebook).encode(), lab)
+    result = replace(graded(root, "anna", 1, 2), notebook=json.dumps(prepared.notebook))
+    with open_gradebook(root / "labs", lab) as book:
+        book.record(result, "first")
+        assert page(*book.final(result)[:1], lab, {})
+
+
+def test_what_cannot_be_entered_is_one_students_trouble(root: Path, lab: Lab) -> None:
+    result = replace(graded(root, "anna", 1, 2), notebook='{"cells": 5}')
+    with open_gradebook(root / "labs", lab) as book:
+        with pytest.raises(Exception, match=r"."):
+            book.record(result, "first")
+        refused = book.refuse(result, ValueError("\ud800"))
+        assert refused.status == "needs a person"
+        assert set(refused.points.values()) == {None}
+        book.record(graded(root, "ben", 1, 2), "second")
+        assert summary(book.final(graded(root, "ben", 1, 2))[0], lab).startswith("3 of 7")
+
+
+def test_points_by_hand_do_not_exceed_what_a_lab_gives(root: Path, lab: Lab) -> None:
+    result = graded(root, "anna", 1, 2, q2="A.")
+    with open_gradebook(root / "labs", lab) as book:
+        book.record(result, "first")
+    by_hand(root, "anna", 5, "")
+    with open_gradebook(root / "labs", lab) as book:
+        assert book.final(result)[0].points["q2"] is None
+
+
+def test_what_looks_like_a_tag_stays_text(root: Path, lab: Lab) -> None:
+    result = graded(root, "anna", 1, 2, q2="It holds that w[0]<w[1] in a List<int>, and a<b.")
+    text = page(result, lab, {})
+    assert "w[0]&lt;w[1] in a List&lt;int&gt;, and a&lt;b." in text
+
+
+def test_what_would_take_long_to_format_is_shown_as_it_is(root: Path, lab: Lab) -> None:
+    words, code = "**a " * 4000 + "\n" + " a**" * 4000, "# a\n" + " \n" * 10_000 + "x = 1"
+    result = graded(root, "anna", 1, 2, q1=code, q2=words)
+    text = page(result, lab, {})
+    assert "**a **a" in text
+    assert "x = 1" in text
 
 
 def test_an_answer_that_was_left_empty_is_marked(root: Path, lab: Lab) -> None:
@@ -204,8 +267,9 @@ def test_a_page_runs_and_loads_nothing(root: Path, lab: Lab) -> None:
     result = hostile(root, lab)
     text = page(result, lab, {"q1": "<script>alert(1)</script>"})
     assert "default-src 'none'" in text
-    for forbidden in ("<script", "onerror=", "onload=", 'href="javascript'):
+    for forbidden in ("<script", "<svg", 'href="javascript'):
         assert forbidden not in text, forbidden
+    assert not re.search(r"<[^>]*\son\w+=", text), "an attribute that runs something"
     assert [part[:15] for part in text.split("src=")[1:]] == ['"data:image/png']
     assert "elsewhere.example/c" not in text
     assert "&lt;b&gt;anna&lt;/b&gt;" in text

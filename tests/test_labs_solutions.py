@@ -18,6 +18,8 @@ from labs.grading.release import public
 from tests.labs import lab1, lab2, lab3, lab4
 from tests.labs.attempts import Attempt
 
+pytestmark = pytest.mark.sandbox
+
 SOURCE = Path(__file__).parents[1] / "labs" / "source"
 ATTEMPTS = {
     name: (module.WRONG, module.RIGHT)

@@ -80,6 +80,10 @@ def test_locked_cell_is_restored(lab: Lab, id: str, how: str) -> None:
     else:
         notebook["cells"][at]["cell_type"] = "raw"
     prepared = mended(notebook, lab)
+    own = [cell for cell in prepared.notebook["cells"] if not cell["metadata"]]
+    assert [cell["cell_type"] for cell in own] == ["code"] * (how == "edited" and id != "q1-text")
+    assert all(cell["source"].endswith("\npass") for cell in own)  # it runs, and is no check
+    prepared.notebook["cells"][:] = [c for c in prepared.notebook["cells"] if c["metadata"]]
     assert ids(prepared) == ORDER
     assert texts(prepared) == texts(mended(submission(), lab))
     kinds = [made["cell_type"] for made in prepared.notebook["cells"]]

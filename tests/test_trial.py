@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,9 +93,8 @@ def test_runs_hold_every_condition_once() -> None:
     assert sorted(names) == sorted(conditions.CONDITIONS)
 
 
+@pytest.mark.git
 def test_a_copy_has_what_git_knows(tmp_path: Path) -> None:
-    if shutil.which("git") is None or not (PROJECT / ".git").exists():
-        pytest.skip("there is no git, or no clone")
     place = conditions.copy(tmp_path / "été à la plage")
     for name in ("pyproject.toml", "notebooks/02-filters.ipynb", "tests/test_trial.py"):
         assert (place / name).read_bytes() == (PROJECT / name).read_bytes()
@@ -104,7 +102,7 @@ def test_a_copy_has_what_git_knows(tmp_path: Path) -> None:
     assert not (place / ".venv").exists()
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
+@pytest.mark.sandbox
 def test_nobody_writes_where_it_is_read_only(tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     before = conditions.read_only(tmp_path / "inside")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import signal
 import sqlite3
 import tempfile
 import warnings
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import dask
@@ -56,6 +57,7 @@ def grade_batch(
     scheduler: str | None = None,
     unsafe: bool = False,
     again: Collection[str] = (),
+    seed: str = "",
 ) -> Iterator[Outcome]:
     """Yield what happened to every submission, in the order in which results arrive.
 
@@ -67,9 +69,11 @@ def grade_batch(
         scheduler: The address of a Dask scheduler; None starts one with a worker per core.
         unsafe: Grade without a sandbox.
         again: Students to grade even if they have a result.
+        seed: Decides what checks draw at random; the same for everybody.
 
     Raises:
         SandboxError: There is no sandbox where the submissions are graded.
+        ValueError: The reference does not get all points there, or a blank lab gets some.
         ConnectionError: The scheduler cannot be reached, or has no workers, or stopped.
     """
     waiting = deque[HandIn]()
@@ -85,13 +89,50 @@ def grade_batch(
             waiting.append(hand_in)
     if waiting:
         with _client(scheduler) as client:
-            yield from _grade_all(client, waiting, lab, folder, unsafe)
+            _check(client, lab, unsafe, seed)
+            yield from _grade_all(client, waiting, lab, folder, unsafe, seed)
+
+
+def check(lab: Lab, *, scheduler: str | None = None, unsafe: bool = False) -> None:
+    """Grade the reference and a blank lab, or raise ValueError if they do not get all and nothing.
+
+    Args:
+        lab: The lab.
+        scheduler: The address of a Dask scheduler; None starts one.
+        unsafe: Grade without a sandbox.
+    """
+    with _client(scheduler) as client:
+        _check(client, lab, unsafe, "")
+
+
+def _check(client: Client, lab: Lab, unsafe: bool, seed: str) -> None:
+    """Raise ValueError if the solution does not get all points there, or a blank lab gets some."""
+    futures = {
+        solved: client.submit(
+            _grade, lab.notebook(solved=solved), "", lab, unsafe, seed, pure=False
+        )
+        for solved in (True, False)
+    }
+    for solved, future in futures.items():
+        result, _ = _take(future, "", lab)
+        for check in lab.checks:
+            wanted = check.points if solved else 0
+            points = result.points.get(check.id)
+            if check.by_hand or (points == wanted and result.status == "graded"):
+                continue
+            who = "the solution of the lab itself" if solved else "a lab that was left empty"
+            why = result.error.get(check.id, "") or result.reason
+            raise ValueError(
+                f"{who} gets {points} of {check.points:g} points in {check.id} where it is graded"
+                f"{f' ({why})' if why else ''}: nobody was graded. Are the data and packages there "
+                f"that {lab.name} needs? Then mend the check or the solution"
+            )
 
 
 def _grade_all(
-    client: Client, waiting: deque[HandIn], lab: Lab, folder: Path, unsafe: bool
+    client: Client, waiting: deque[HandIn], lab: Lab, folder: Path, unsafe: bool, seed: str
 ) -> Iterator[Outcome]:
-    running: dict[Future[Result], tuple[str, bytes]] = {}
+    running: dict[Future[Result], tuple[HandIn, bytes]] = {}
     arriving = as_completed()
     while waiting or running:
         # A few at a time: neither this machine nor the scheduler holds a whole course in memory.
@@ -101,18 +142,20 @@ def _grade_all(
             if problem:
                 yield Outcome(Result(hand_in.student, lab.name, "needs a person", problem))
                 continue
-            future = client.submit(_grade, notebook, hand_in.student, lab, unsafe, pure=False)
-            running[future] = hand_in.student, notebook
+            future = client.submit(_grade, notebook, hand_in.student, lab, unsafe, seed, pure=False)
+            running[future] = hand_in, notebook
             arriving.add(future)
         if not running:
             return
         future = next(arriving)
-        student, notebook = running.pop(future)
+        hand_in, notebook = running.pop(future)
         digests = _digests(notebook, lab)
-        result, lasting = _take(future, student, lab)
+        result, lasting = _take(future, hand_in.student, lab)
+        if hand_in.note:
+            result = replace(result, notes=(hand_in.note, *result.notes))
         if lasting:
-            kept = {"of": digests, "result": asdict(result)}
-            write_whole(_place(folder, student), json.dumps(kept, indent=1))
+            kept = {"of": digests, "seed": seed, "result": asdict(result)}
+            write_whole(_place(folder, hand_in.student), json.dumps(kept, indent=1))
         yield Outcome(result, digests["submission"])
 
 
@@ -135,12 +178,12 @@ def _take(future: Future[Result], student: str, lab: Lab) -> tuple[Result, bool]
     return Result(student, lab.name, "needs a person", reason), False
 
 
-def _grade(notebook: bytes, student: str, lab: Lab, unsafe: bool) -> Result:
+def _grade(notebook: bytes, student: str, lab: Lab, unsafe: bool, seed: str) -> Result:
     """Grade what came to this worker."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{lab.name}.ipynb")
         path.write_bytes(notebook)
-        return grade(path, student, lab, unsafe=unsafe)
+        return grade(path, student, lab, unsafe=unsafe, seed=seed)
 
 
 @contextmanager
@@ -153,16 +196,19 @@ def _client(scheduler: str | None) -> Iterator[Client]:
     with warnings.catch_warnings(), dask.config.set(settings):
         warnings.filterwarnings("ignore", "Sending large graph")  # a submission with many pictures
         if scheduler is None:
-            with (
-                LocalCluster(
+            # Ctrl-C in a terminal reaches the workers, too: they leave it to this process.
+            heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            try:
+                cluster = LocalCluster(
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # a port that is free
                     memory_limit=0,  # the sandbox has its own
                     silence_logs=logging.CRITICAL,
-                ) as cluster,
-                Client(cluster) as client,
-            ):
+                )
+            finally:
+                signal.signal(signal.SIGINT, heard)
+            with cluster, Client(cluster) as client:
                 yield client
             return
         try:
@@ -211,7 +257,7 @@ def _read(hand_in: HandIn) -> tuple[bytes, str]:
 
 def _digests(notebook: bytes, lab: Lab) -> dict[str, str]:
     """Return what a result depends on, in short."""
-    parts = {"submission": notebook, "lab": repr(lab).encode()}
+    parts = {"submission": notebook, "lab": lab.judged.encode()}
     return {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
 
 

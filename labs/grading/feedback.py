@@ -10,12 +10,12 @@ from markupsafe import Markup
 from nbconvert.filters import strip_ansi
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
+from pygments.lexers import PythonLexer, TextLexer
 
 from labs.grading.grade import Result
 from labs.grading.lab import Check, Lab
 from labs.grading.report import SHARES, earned, questions, share, summary
-from labs.grading.safe import PICTURES, harmless
+from labs.grading.safe import PICTURES, harmless, short_enough
 
 TEMPLATE = jinja2.Environment(
     autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
@@ -58,7 +58,8 @@ def _cells(result: Result, lab: Lab, comments: dict[str, str]) -> list[dict[str,
         return []
     checks = {check.id: check for check in lab.checks}
     shown = []
-    for cell in harmless(result.notebook, lab).cells:
+    cells = harmless(result.notebook, lab).cells
+    for cell, short in zip(cells, short_enough(cells), strict=True):
         name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         check = checks.get(name)
         by_code = check is not None and not check.by_hand
@@ -66,7 +67,7 @@ def _cells(result: Result, lab: Lab, comments: dict[str, str]) -> list[dict[str,
         shown.append(
             {
                 "anchor": name.removesuffix("-text") if name.endswith("-text") else "",
-                "html": _code(cell.source) if code else Markup(cell.source),
+                "html": _code(cell.source, short) if code else Markup(cell.source),
                 # Of a check, what counts is its message: a trace would show the check's own code.
                 "outputs": [] if by_code or not code else [_output(o) for o in cell.outputs],
                 "check": check and _check(check, result),
@@ -84,8 +85,8 @@ def _check(check: Check, result: Result) -> dict[str, str]:
     }
 
 
-def _code(source: str) -> Markup:
-    return Markup(highlight(source, PythonLexer(), CODE))
+def _code(source: str, short: bool) -> Markup:
+    return Markup(highlight(source, PythonLexer() if short else TextLexer(), CODE))
 
 
 def _output(output: Any) -> dict[str, str]:

@@ -12,3 +12,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
     beside = path.with_name(f".{path.name}.new")
     beside.write_bytes(content if isinstance(content, bytes) else content.encode())
     os.replace(beside, path)
+
+
+def harmless_field(field: str) -> str:
+    """Return text that no spreadsheet takes for a formula, in one line."""
+    line = " ".join(field.split())
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line

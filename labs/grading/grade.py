@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import json
 import re
-import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from labs.grading.lab import Lab
-from labs.grading.sandbox import START, Kernel, Limits, Reply, SandboxError, start
+from labs.grading.pipe import Gone, Late, clean
+from labs.grading.sandbox import START, Limits, Process, SandboxError, start
 from labs.grading.submission import LARGEST, prepare
 
-GUARD = Path(__file__).with_name("guard.py").read_text(encoding="utf-8")
-MORE = 5  # seconds that a check has to say that it was stopped
+GRACE = 5  # seconds that a process has to obey, or to say that it is done
+STOPPED = ("slow", "loud")
 MOST_SHOWN = 20_000  # characters of text that are kept of a cell's output
 MOST_PICTURE = 2_000_000  # characters of pictures, likewise
 SHOWN = ("text/plain", "image/png", "image/jpeg")  # no HTML: it could hold a script
@@ -52,7 +52,13 @@ class Result:
 
 
 def grade(
-    path: Path, student: str, lab: Lab, *, unsafe: bool = False, limits: Limits | None = None
+    path: Path,
+    student: str,
+    lab: Lab,
+    *,
+    unsafe: bool = False,
+    limits: Limits | None = None,
+    seed: str = "",
 ) -> Result:
     """Grade one submitted notebook in a sandbox of its own.
 
@@ -64,6 +70,7 @@ def grade(
         lab: The lab that it should be.
         unsafe: Run it without a sandbox: it can then read, write and send whatever you can.
         limits: What it may take.
+        seed: Decides what checks draw at random.
 
     Raises:
         SandboxError: There is no sandbox on this machine, and unsafe is False.
@@ -76,18 +83,26 @@ def grade(
     if not prepared.notebook or not raw:
         seconds = time.monotonic() - began
         return Result(student, lab.name, "needs a person", reason, points=points, seconds=seconds)
-    run = _Run(lab, limits or Limits(), unsafe)
+    run = _Run(lab, limits or Limits(), unsafe, seed)
+    checks = {check.id for check in lab.checks if not check.by_hand}
+    cells = [cell for cell in prepared.notebook["cells"] if cell["cell_type"] == "code"]
     try:
+        # All cells first: nothing that a question of the judge's brings can be shown by a cell.
         for number, cell in enumerate(prepared.notebook["cells"], 1):
             if cell["cell_type"] == "code":
-                run.cell(number, cell)
+                if (id := _id(cell)) in checks:
+                    run.mark(id)
+                else:
+                    run.cell(number, cell)
+        for cell in cells:
+            if (id := _id(cell)) in checks:
+                run.check(id)
+                if id in run.error:
+                    kind, _, words = run.error[id].partition(": ")
+                    cell["outputs"] = [_error(kind, words)]
     finally:
         run.close()
-    reasons = [prepared.reason] if prepared.reason else []
-    if run.changed:
-        names = ", ".join(sorted(run.changed)[:10])
-        reasons.append(f"the student's code changed what checks rely on ({names})")
-    reasons += run.reasons
+    reasons = [*([prepared.reason] if prepared.reason else []), *run.reasons]
     return Result(
         student,
         lab.name,
@@ -99,6 +114,11 @@ def grade(
         notebook=json.dumps(prepared.notebook),
         seconds=time.monotonic() - began,
     )
+
+
+def _id(cell: dict[str, Any]) -> str:
+    id: str = cell["metadata"].get("nbgrader", {}).get("grade_id", "")
+    return id
 
 
 def _read(path: Path) -> tuple[bytes, str]:
@@ -113,123 +133,200 @@ def _read(path: Path) -> tuple[bytes, str]:
 
 
 class _Run:
-    """A submission while it is executed: its kernel, and what is known so far."""
+    """A submission while it is graded: its two processes, and what is known so far."""
 
-    def __init__(self, lab: Lab, limits: Limits, unsafe: bool) -> None:
-        self.lab, self.limits, self.unsafe = lab, limits, unsafe
+    def __init__(self, lab: Lab, limits: Limits, unsafe: bool, seed: str) -> None:
+        self.lab, self.limits, self.unsafe, self.seed = lab, limits, unsafe, seed
         self.end = time.monotonic() + limits.total
-        self.kernel: Kernel | None = None
+        self.student: Process | None = None
+        self.judge: Process | None = None
         self.starts = 0
-        self.shaken = False
-        self.done: list[str] = []  # what a new kernel must run to stand where the old one stood
+        self.done: list[tuple[str, str]] = []  # what a new process must do to stand where one stood
         self.notes: list[str] = []
         self.reasons: list[str] = []
-        self.changed: set[str] = set()
         self.points: dict[str, float | None] = {}
         self.error: dict[str, str] = {}
-
-    def cell(self, number: int, cell: dict[str, Any]) -> None:
-        """Execute a cell of code, and write down in it what came of it."""
-        id = cell["metadata"].get("nbgrader", {}).get("grade_id", "")
-        source = self.lab.by_id.get(id)
-        is_check = source is not None and source.points is not None and source.locked
-        kernel = self._ready()
-        if is_check:
-            self._check(kernel, id, cell)
-        elif kernel:
-            reply = kernel.run(cell["source"], self._seconds())
-            cell["outputs"] = _outputs(reply)
-            if reply.ending in ("ok", "error"):
-                self.done.append(cell["source"])
-            else:
-                self.shaken = True
-                self.notes.append(f"cell {number} {self._what(reply)}")
-                cell["outputs"].append(_error("Stopped", f"this cell {self._what(reply)}"))
-
-    def _what(self, reply: Reply) -> str:
-        return {
-            "slow": f"was stopped: it took more than {self.limits.cell:g} s",
-            "loud": f"was stopped: it printed more than {self.limits.output / 1e6:.3g} MB",
-            "died": "ended the kernel",
-        }[reply.ending]
 
     def _seconds(self) -> float:
         return max(0.1, min(self.limits.cell, self.end - time.monotonic()))
 
-    def _ready(self) -> Kernel | None:
-        """Return a kernel that stands where the student's cells have come to, or None."""
-        if self.kernel and self.kernel.alive() and time.monotonic() < self.end:
-            return self.kernel
+    def _ready(self) -> Process | None:
+        """Return a student's process that stands where the cells have come to, or None."""
+        if self.student and self.student.alive() and time.monotonic() < self.end:
+            return self.student
         while self.starts <= self.limits.restarts and time.monotonic() < self.end:
-            self.close()
-            self.starts, self.shaken = self.starts + 1, False
-            self.kernel = start(self.lab, self.limits, unsafe=self.unsafe)
-            text = (
-                f"import sys, types\n"
-                f"guard = types.ModuleType('labs_guard')\n"
-                f"exec(compile({GUARD!r}, 'labs_guard', 'exec'), vars(guard))\n"
-                f"sys.modules['labs_guard'] = guard\n"
-                f"guard.GUARD = guard.Guard(get_ipython(), {self.lab.setup!r}, "
-                f"alone={not self.unsafe})\n"
-                f"del sys, types, guard\n"
-            )
-            if self.kernel.run(text, START, ask="1").ending != "ok":
-                raise SandboxError(
-                    "a kernel cannot judge checks: labs/grading/guard.py fails in it"
-                )
-            for code in list(self.done):
-                if self.kernel.run(code, self._seconds()).ending not in ("ok", "error"):
-                    self.done.remove(code)
+            if self.student:
+                self.student.close()
+            self.starts += 1
+            self.student = start("student", self.lab, self.limits, unsafe=self.unsafe)
+            for kind, words in list(self.done):
+                if kind == "mark":
+                    self._mark(self.student, words)
+                elif self._run(self.student, words, START)[0] not in ("ok", "error"):
+                    self.done.remove((kind, words))
                     break
-            if self.kernel.alive():
-                return self.kernel
+            if self.student.alive():
+                return self.student
         if not self.reasons:
             over = (
                 "it took too long in all"
                 if self.starts <= self.limits.restarts
-                else (f"the kernel ended {self.starts} times")
+                else f"its process ended {self.starts} times"
             )
             self.reasons.append(f"not all of it was executed: {over}")
         return None
 
-    def _check(self, kernel: Kernel | None, id: str, cell: dict[str, Any]) -> None:
-        verdict = self._verdict(kernel, id) if kernel else None
-        if kernel and verdict is None and self.shaken:  # by a cell that was stopped in it
-            kernel.kill()
-            verdict = self._verdict(kernel, id) if (kernel := self._ready()) else None
+    def cell(self, number: int, cell: dict[str, Any]) -> None:
+        """Execute a cell of code, and write down in it what came of it."""
+        student = self._ready()
+        if student is None:
+            return
+        ending, outputs = self._run(student, cell["source"], self._seconds())
+        cell["outputs"] = _outputs(outputs)
+        if ending in ("ok", "error"):
+            self.done.append(("run", cell["source"]))
+        else:
+            what = {
+                "slow": f"was stopped: it took more than {self.limits.cell:g} s",
+                "loud": f"was stopped: it printed more than {self.limits.output / 1e6:.3g} MB",
+                "died": "ended the process, or took too much memory",
+            }[ending]
+            self.notes.append(f"cell {number} {what}")
+            cell["outputs"].append(_error("Stopped", f"this cell {what}"))
+
+    def _run(self, student: Process, code: str, seconds: float) -> tuple[str, list[Any]]:
+        """Run code; return how it ended, and what it showed."""
+        shown: list[Any] = []
+        ending, size, end = "", 0, time.monotonic() + seconds
+        try:
+            student.send(b"H", {"run": code}, seconds)
+            while True:
+                try:
+                    kind, message = student.receive(end)
+                except Late:
+                    if ending:  # it does not listen
+                        student.kill()
+                        return ending, shown
+                    ending, end = "slow", time.monotonic() + GRACE
+                    student.interrupt()
+                    continue
+                told = _told(message) if kind == b"O" else None
+                if told is None:
+                    raise Gone
+                if told[0] == "done":
+                    return ending or ("error" if told[1:] == ["error"] else "ok"), shown
+                size += len(message)
+                if size <= self.limits.output:
+                    shown.append(told)
+                elif not ending:
+                    ending, end = "loud", time.monotonic() + GRACE
+                    student.interrupt()
+        except Gone:
+            student.kill()
+            return ending or "died", shown
+
+    def mark(self, id: str) -> None:
+        """Remember the names as they are at a check."""
+        if student := self._ready():
+            self._mark(student, id)
+        self.done.append(("mark", id))
+
+    def _mark(self, student: Process, id: str) -> None:
+        with contextlib.suppress(Gone):
+            student.send(b"H", {"mark": id}, GRACE)
+
+    def check(self, id: str) -> None:
+        """Let the judge run a check, and write down its verdict."""
+        verdict = None
+        if student := self._ready():
+            try:
+                verdict = self._verdict(self._judge(), student, id)
+            except (Gone, Late):
+                assert self.judge
+                self.judge.kill()
+                self.reasons.append(f"the judge came to no verdict on {id}")
         if verdict is None:
             self.points[id], self.error[id] = None, "this check was not carried out"
-            if kernel:
-                self.reasons.append(f"the check {id} gave no verdict")
-        else:
-            error, changed = verdict
-            self.changed.update(changed)
-            self.points[id] = 0.0 if error else self.lab.by_id[id].points
-            if error:
-                self.error[id] = error
-        if id in self.error:
-            kind, _, words = self.error[id].partition(": ")
-            cell["outputs"] = [_error(kind, words)]
+            return
+        self.points[id] = 0.0 if verdict["error"] else self.lab.by_id[id].points
+        if verdict["error"]:
+            self.error[id] = clean(verdict["error"])
 
-    def _verdict(self, kernel: Kernel, id: str) -> tuple[str, list[str]] | None:
-        """Return what a check complains about and which names were changed, if it says so."""
-        text, token = self.lab.by_id[id].text, secrets.token_hex()
-        own = [name for names in self.lab.names.values() for name in names]
-        asked = (text, own, "BEGIN HIDDEN TESTS" in text, self._seconds(), token)
-        ask = f"__import__('sys').modules['labs_guard'].GUARD.check{asked!r}"
-        reply = kernel.run("", self._seconds() + MORE, ask=ask)
+    def _judge(self) -> Process:
+        """Return a judge that has run the setup cell."""
+        if self.judge and self.judge.alive():
+            return self.judge
+        if self.judge:
+            self.judge.close()
+        self.judge = start("judge", self.lab, self.limits, unsafe=self.unsafe)
+        checks = {c.id: self.lab.by_id[c.id].text for c in self.lab.checks if not c.by_hand}
+        names = [name for names in self.lab.names.values() for name in names]
+        told = {"setup": self.lab.setup, "checks": checks, "names": names, "seed": self.seed}
         try:
-            verdict = json.loads(ast.literal_eval(reply.value))
-            if verdict["token"] == token:
-                return str(verdict["error"]), [str(name) for name in verdict["changed"]]
-        except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
-            pass  # what the student's code made of it
-        return None
+            self.judge.send(b"H", told, START)
+            _, message = self.judge.receive(time.monotonic() + START)
+        except (Gone, Late):
+            raise SandboxError("the judge ended in the setup cell, or took too long") from None
+        if error := json.loads(message)["setup"]:
+            raise SandboxError(
+                f"the setup cell of {self.lab.name} fails where it is graded ({error}): mend it, "
+                f"or the data and packages that it needs"
+            )
+        return self.judge
+
+    def _verdict(self, judge: Process, student: Process, id: str) -> dict[str, Any]:
+        """Carry questions and answers between the two, and return the judge's verdict."""
+        # Two processes work at it: a check has twice the time of a cell.
+        end = min(time.monotonic() + 2 * self.limits.cell, max(self.end, time.monotonic() + 0.1))
+        judge.send(b"H", {"check": id}, GRACE)
+        why = ""
+        while True:
+            kind, message = judge.receive(end + 2 * GRACE)
+            if kind == b"V":
+                verdict: dict[str, Any] = json.loads(message)
+                return verdict
+            if not why:
+                why, reply = self._answer(student, message, end)
+            if why:
+                judge.send(b"H", {"stop": why}, GRACE)
+            else:
+                judge.send(b"S", reply, GRACE)
+
+    def _answer(self, student: Process, question: bytes, end: float) -> tuple[str, bytes]:
+        """Return why there is no answer, or "" and the answer."""
+        try:
+            student.send(b"S", question, max(GRACE, end - time.monotonic()))
+            while True:
+                kind, message = student.receive(end)  # what it prints is of no interest
+                if kind == b"S":
+                    return "", message
+        except Late:
+            student.kill()  # what it does cannot be trusted to stop
+            return f"not done after {2 * self.limits.cell:g} s", b""
+        except Gone:
+            return "the process ended before the check did, or took too much memory", b""
 
     def close(self) -> None:
-        """End the kernel."""
-        if self.kernel:
-            self.kernel.close()
+        """End both processes."""
+        for process in (self.student, self.judge):
+            if process:
+                process.close()
+
+
+def _told(message: bytes) -> list[Any] | None:
+    """Return what a student's process says of a cell, or None if that cannot be."""
+    try:
+        told: list[Any] = json.loads(message)
+    except (ValueError, RecursionError, MemoryError):
+        return None
+    texts = isinstance(told, list) and all(isinstance(each, str) for each in told)
+    if texts and len(told) == {"text": 3, "error": 3, "done": 2}.get(told[0]):
+        return told
+    if isinstance(told, list) and len(told) == 2 and told[0] == "data":
+        data = told[1]
+        if isinstance(data, dict) and all(isinstance(each, str) for each in data.values()):
+            return told
+    return None
 
 
 def _error(kind: str, words: str) -> dict[str, Any]:
@@ -237,35 +334,33 @@ def _error(kind: str, words: str) -> dict[str, Any]:
     return {"output_type": "error", "ename": kind, "evalue": words, "traceback": trace}
 
 
-def _outputs(reply: Reply) -> list[dict[str, Any]]:
+def _outputs(told: list[list[Any]]) -> list[dict[str, Any]]:
     """Return a cell's outputs as a notebook stores them: text and pictures, of bounded size."""
     outputs: list[dict[str, Any]] = []
     left = {"text": MOST_SHOWN, "image": MOST_PICTURE}
 
-    def shown(text: Any, kind: str = "text") -> str:
-        words = COLOUR.sub("", text) if isinstance(text, str) else ""
+    def shown(text: str, kind: str = "text") -> str:
+        words = clean(COLOUR.sub("", text))
         if kind == "image" and len(words) > left[kind]:
             return ""  # half a picture is none
         left[kind], words = left[kind] - len(words), words[: max(left[kind], 0)]
-        return words.encode("utf-8", "replace").decode()
+        return words
 
-    for message in reply.outputs:
-        kind, content = message["msg_type"], message["content"]
-        if kind == "stream":
-            name = "stderr" if content.get("name") == "stderr" else "stdout"
-            text = shown(content.get("text"))
+    for kind, *content in told:
+        if kind == "text":
+            name = "stderr" if content[0] == "stderr" else "stdout"
+            text = shown(content[1])
             if outputs and outputs[-1].get("name") == name:
                 outputs[-1]["text"] += text
             elif text:
                 outputs.append({"output_type": "stream", "name": name, "text": text})
         elif kind == "error":
-            outputs.append(_error(shown(content.get("ename")), shown(content.get("evalue"))))
-        elif kind in ("execute_result", "display_data") and isinstance(content.get("data"), dict):
+            outputs.append(_error(shown(content[0]), shown(content[1])))
+        elif kind == "data":
             data = {
                 mime: text
                 for mime in SHOWN
-                if mime in content["data"]
-                and (text := shown(content["data"][mime], mime.split("/")[0]))
+                if mime in content[0] and (text := shown(content[0][mime], mime.split("/")[0]))
             }
             if data:
                 outputs.append({"output_type": "display_data", "data": data, "metadata": {}})

@@ -22,6 +22,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from labs.grading.files import write_whole
 from labs.grading.grade import Result
 from labs.grading.lab import Lab
+from labs.grading.pipe import clean
 from labs.grading.release import BLANK, apply
 from labs.grading.safe import harmless
 
@@ -123,6 +124,10 @@ class Book:
             return result, {}
         name = self._lab.name
         entry = self._entries.find_submission_notebook(name, name, result.student)
+        for grade in entry.grades:  # points by hand, before the lab gave less for the answer
+            if grade.manual_score is not None and grade.manual_score > grade.max_score:
+                grade.needs_manual_grade = True
+        self._entries.db.commit()
         points = {
             grade.name: None if grade.needs_manual_grade else grade.score for grade in entry.grades
         }
@@ -130,6 +135,15 @@ class Book:
         if None not in points.values():  # a person has looked at everything that needed one
             result = replace(result, status="graded", reason="")
         return replace(result, points=points), comments
+
+    def refuse(self, result: Result, error: Exception) -> Result:
+        """Return a result for one that cannot be entered; its entry so far counts no longer."""
+        self._entries.db.rollback()
+        reason = f"the grader cannot keep or show its result: {type(error).__name__}: {error}"
+        refused = replace(result, status="needs a person", reason=clean(reason)[:500], notebook="")
+        refused = replace(refused, points=dict.fromkeys(result.points), error={})
+        self.record(refused, "")
+        return refused
 
     def _ask_for_review(self, student: str) -> None:
         """Mark points of an earlier submission: what was handed in since could not be graded."""

@@ -11,6 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+SOLUTION = re.compile(
+    r"^([ \t]*)[^\n]*BEGIN SOLUTION.*?END SOLUTION[^\n]*", re.DOTALL | re.MULTILINE
+)
 HIDDEN = re.compile(
     r"^[^\n]*BEGIN HIDDEN TESTS.*?END HIDDEN TESTS[^\n]*\n?", re.DOTALL | re.MULTILINE
 )
@@ -97,13 +100,38 @@ class Lab:
         }
 
     @cached_property
+    def judged(self) -> str:
+        """All that a verdict depends on: code, points, names; no word of the questions."""
+        cells = [
+            (cell.id, cell.points, self.names.get(cell.id) if cell.answer else cell.text)
+            for cell in self.cells
+            if cell.kind == "code" or cell.points is not None
+        ]
+        return repr((self.name, cells))
+
+    def notebook(self, *, solved: bool) -> bytes:
+        """Return the lab as somebody hands it in who answers everything, or nothing."""
+        cells = []
+        for cell in self.cells:
+            text = (
+                cell.text if solved else SOLUTION.sub(r"\1raise NotImplementedError()", cell.text)
+            )
+            own = {"nbgrader": {"grade_id": cell.id}} if cell.id else {}
+            text = without_hidden(text) if cell.locked else text
+            cells.append({"cell_type": cell.kind, "metadata": own, "source": text})
+        return json.dumps({"cells": cells}).encode()
+
+    @cached_property
     def by_id(self) -> dict[str, Cell]:
         """The cells that nbgrader knows, by their id."""
         return {cell.id: cell for cell in self.cells if cell.id}
 
 
-def defined(code: str) -> tuple[str, ...]:
-    """Return the functions and classes that code defines for all to use; none if it is broken."""
+def defined(code: str, *, values: bool = False) -> tuple[str, ...]:
+    """Return the functions and classes that code defines for all to use; none if it is broken.
+
+    With values, names that it gives a value count as well, such as `double = lambda x: 2 * x`.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape, say: no concern of ours
@@ -111,7 +139,11 @@ def defined(code: str) -> tuple[str, ...]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return tuple(node.name for node in body if isinstance(node, kinds))
+    names = [node.name for node in body if isinstance(node, kinds)]
+    if values:
+        targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
+        names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return tuple(names)
 
 
 def without_hidden(text: str) -> str:

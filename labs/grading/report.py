@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cnnlib.plotting import FOCUS, INPUT, KERNEL, OUTPUT, PADDING, STYLE
+from labs.grading.files import harmless_field
 from labs.grading.grade import Result
 from labs.grading.lab import Check, Lab
 
@@ -76,21 +77,16 @@ def grades_csv(results: Sequence[Result], lab: Lab) -> str:
         done = result.status == "graded"
         rows.writerow(
             [
-                _harmless(result.student),
+                harmless_field(result.student),
                 result.status,
                 *("" if value is None else f"{value:g}" for value in points),
                 f"{total:g}" if done else "",
                 f"{most:g}",
                 " ".join(waiting) if done else "",
-                _harmless(result.reason),
+                harmless_field(result.reason),
             ]
         )
     return text.getvalue()
-
-
-def _harmless(field: str) -> str:
-    """Return text that no spreadsheet takes for a formula."""
-    return f"'{field}" if field.startswith(("=", "+", "-", "@", "\t", "\r")) else field
 
 
 def plot_points(results: Sequence[Result], lab: Lab) -> Figure:

@@ -6,8 +6,10 @@ pictures stay. Neither nbgrader's formgrader nor our own page has to be trusted 
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
+from itertools import accumulate
 from typing import Any
 
 import bleach
@@ -25,6 +27,9 @@ TAGS = {
     "thead", "tr",
 }
 # fmt: on
+# Some texts take time that grows with the cube of their length to be formatted.
+LONGEST = 10_000  # characters of a cell that is
+MOST = 100_000  # characters of all cells up to the last one that is
 PICTURES = ("image/png", "image/jpeg")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -39,32 +44,36 @@ def harmless(text: str, lab: Lab) -> Any:
     known = {cell.id for cell in lab.cells} - {""}
     notebook = formats.reads(text, as_version=4)
     notebook.metadata = formats.from_dict({"kernelspec": KERNEL})
-    for cell in notebook.cells:
+    for cell, short in zip(notebook.cells, short_enough(notebook.cells), strict=True):
         own = cell.metadata.get("nbgrader", {})
         cell.metadata = formats.from_dict({"nbgrader": own} if own.get("grade_id") in known else {})
         if cell.cell_type == "code":
             cell.outputs = [_output(output) for output in cell.outputs]
         else:
-            cell.cell_type, cell.source = "markdown", _markdown(cell)
+            cell.cell_type, cell.source = "markdown", _markdown(cell, short)
             cell.pop("attachments", None)
     return notebook
 
 
-def _markdown(cell: Any) -> str:
+def short_enough(cells: Any) -> list[bool]:
+    """Say of each cell whether its text is short enough to be formatted; else it is shown plain."""
+    lengths = [len(cell.source) for cell in cells]
+    so_far = accumulate(lengths)
+    return [own <= LONGEST and all_ <= MOST for own, all_ in zip(lengths, so_far, strict=True)]
+
+
+def _markdown(cell: Any, short: bool) -> str:
     """Return a Markdown cell as harmless HTML; formulas stay as they are written.
 
     It is one line in a <div>: so it stays as it is when it is taken for Markdown again.
     """
-    try:
+    text = f"<pre>{html.escape(cell.source)}</pre>"
+    with contextlib.suppress(Exception):  # whatever a student writes, it is shown somehow
         renderer = IPythonRenderer(
             escape=False, attachments=cell.get("attachments"), exclude_anchor_links=True
         )
-        text = MarkdownWithMath(renderer=renderer).render(cell.source)
-    except Exception:  # whatever a student writes, it is shown somehow
-        text = f"<pre>{html.escape(cell.source)}</pre>"
-    clean: str = bleach.clean(
-        text, TAGS, _allowed, protocols={"http", "https", "mailto", "data"}, strip=True
-    )
+        text = MarkdownWithMath(renderer=renderer).render(cell.source) if short else text
+    clean: str = bleach.clean(text, TAGS, _allowed, protocols={"http", "https", "mailto", "data"})
     return f"<div>{clean.strip()}</div>".replace("\r", "").replace("\n", "&#10;")
 
 

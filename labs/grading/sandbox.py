@@ -1,10 +1,10 @@
-"""A kernel that sees nothing but what a lab needs, and can take no more than its limits.
+"""A process that sees nothing but what a lab needs, and can take no more than its limits.
 
 bwrap makes the sandbox: new namespaces for processes, network, files and the rest; system
 libraries, the Python environment, `cnnlib`, `data` and `img` read-only; memory of limited size for
-scratch files; nothing else of this machine. The kernel in it is forked from a process that imported
-torch and the like before (`kernel.py`): that takes a fraction of a second instead of some. It talks
-over Unix sockets in the sandbox's /tmp, which are reached from outside through /proc.
+scratch files; nothing else of this machine. The process in it is forked from one that imported
+torch and the like before (`forks.py`): that takes a fraction of a second instead of some. The
+connection to it is a pair of sockets without a name.
 """
 
 from __future__ import annotations
@@ -17,29 +17,26 @@ import secrets
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import zmq
-from jupyter_client.client import KernelClient
-from jupyter_client.manager import KernelManager
-
 from labs.grading.lab import Lab
+from labs.grading.pipe import Garbage, Gone, Late, Pipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "/usr /bin /sbin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives /etc/fonts"
 MEGABYTE = 2**20
-STOPPED = ("slow", "loud")
-GRACE = 5.0  # seconds that a kernel has to obey, or to say that it is done
-LARGEST_MESSAGE = 64 * 2**20  # a longer one ends the connection
-START = 120  # seconds that a kernel has to start
+START = 120  # seconds that a process has to start
+MARGIN = 512 * MEGABYTE  # of memory, for what was imported before
+LOOK = 0.5  # seconds from one look at the memory to the next
 
 
 class SandboxError(RuntimeError):
@@ -51,13 +48,14 @@ class Limits:
     """What a submission may take.
 
     Attributes:
-        cell: Seconds for one cell or check.
+        cell: Seconds for one cell; a check, at which two processes work, has twice as many.
         total: Seconds for all of them.
-        memory: Bytes of address space for each process, beyond what imported libraries take.
-        processes: Processes and threads at one time; a kernel itself has about ten threads.
+        memory: Bytes for all processes together, beyond what imported libraries take; and for each
+            of them, of address space.
+        processes: Processes and threads at one time.
         scratch: Bytes of scratch files.
         output: Bytes of output from one cell; one that prints more is stopped.
-        restarts: How often a kernel that died is started again.
+        restarts: How often a process that ended is started again.
     """
 
     cell: float = 30
@@ -66,151 +64,86 @@ class Limits:
     processes: int = 64
     scratch: int = 256 * MEGABYTE
     output: int = 10 * MEGABYTE
-    restarts: int = 3
+    restarts: int = 20
 
 
-@dataclass
-class Reply:
-    """What came of a cell.
-
-    Attributes:
-        ending: "ok", "error", "slow" (it was stopped), "loud" (so it was) or "died".
-        outputs: The kernel's messages that carry output.
-        value: The value of the expression that was asked for, as Python writes it, or "".
-    """
-
-    ending: str = "ok"
-    outputs: list[dict[str, Any]] = field(default_factory=list)
-    value: str = ""
-
-
-class Kernel:
-    """A running kernel; close it after use."""
+class Process:
+    """The judge or a student's process; close it after use."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._open = contextlib.ExitStack()
+        here, self._there = socket.socketpair()
+        self._pipe = Pipe(here)
+        self._open.callback(here.close)
+        self._open.callback(self._there.close)
 
-    def _connect(self, connection: Any) -> None:
-        context = zmq.Context()
-        context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
-        context.setsockopt(zmq.RECONNECT_IVL, 10)
-        self._open.callback(context.destroy, linger=0)
-        client = KernelClient(context=context)
-        client.load_connection_info(connection)
-        self._session = client.session
-        self._shell, self._iopub = client.connect_shell(), client.connect_iopub()
-        self._monitor = self._iopub.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._poller = zmq.Poller()
-        self._poller.register(self._monitor, zmq.POLLIN)
-        self._poller.register(self._shell, zmq.POLLIN)
-        self._poller.register(self._iopub, zmq.POLLIN)
-        end = time.monotonic() + START
-        while not self._iopub.poll(50):  # until it is known that outputs arrive here
-            if time.monotonic() > end or not self.alive():
-                raise SandboxError(
-                    f"a kernel ended while it started, or said nothing for {START} s"
-                )
-            self._session.send(self._shell, "kernel_info_request")
+    def send(self, kind: bytes, message: bytes | dict[str, Any], seconds: float) -> None:
+        """Send a message of a kind: `S` for what judge and student say to each other, or `H`."""
+        words = message if isinstance(message, bytes) else json.dumps(message).encode()
+        try:
+            self._pipe.send(kind + words, time.monotonic() + seconds)
+        except Late:
+            self.kill()
+            raise Gone from None
+
+    def receive(self, until: float) -> tuple[bytes, bytes]:
+        """Return the kind of the next message, and the message.
+
+        Raises:
+            Late: It has not come in time.
+            Gone: The process ended, or took more memory than it may; it has been killed.
+        """
+        try:
+            while True:
+                self._check_memory()
+                end = self._pipe.end
+                left = max(0.0, min(LOOK, until - time.monotonic()))
+                if select.select([end], [], [], left)[0]:
+                    message = self._pipe.receive(max(until, time.monotonic() + 1))
+                    return message[:1], message[1:]
+                if time.monotonic() >= until:
+                    raise Late
+        except (Gone, Garbage):
+            self.kill()
+            raise Gone from None
+
+    def _check_memory(self) -> None:
+        """Raise Gone if there is too much of it."""
 
     def alive(self) -> bool:
-        """Whether the kernel still runs."""
+        """Whether the process still runs."""
         raise NotImplementedError
 
     def interrupt(self) -> None:
-        """Ask the kernel to stop what it does."""
+        """Ask the process to stop what it does."""
         raise NotImplementedError
 
     def kill(self) -> None:
-        """End the kernel and everything that it started."""
+        """End the process and everything that it started."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """End the kernel, and the talk with it."""
+        """End the process, and the connection to it."""
         self.kill()
         self._open.close()
 
-    def run(self, code: str, seconds: float, *, ask: str = "") -> Reply:
-        """Run code, then ask for the value of an expression; stop what is too slow or too loud.
 
-        Args:
-            code: A cell, as a student writes it.
-            seconds: When to stop it.
-            ask: An expression, evaluated after the code; with one, history keeps nothing of this.
-        """
-        reply = Reply()
-        try:
-            self._talk(reply, code, seconds, ask)
-        except Exception:  # a student's code can put any bytes where an answer is expected
-            reply.ending = "died"
-        if reply.ending == "died":
-            self.kill()
-        return reply
+class Sandboxed(Process):
+    """A process in a sandbox."""
 
-    def _talk(self, reply: Reply, code: str, seconds: float, ask: str) -> None:
-        content = {
-            "code": code,
-            "silent": bool(ask),
-            "store_history": not ask,
-            "user_expressions": {"value": ask} if ask else {},
-            "allow_stdin": False,
-            "stop_on_error": False,
-        }
-        request = self._session.send(self._shell, "execute_request", content)["msg_id"]
-        end, read, idle, answer = time.monotonic() + seconds, 0, False, None
-        while not (idle and answer):
-            left = end - time.monotonic()
-            if left <= 0 and reply.ending in STOPPED:
-                self.kill()  # it does not listen
-                return
-            if left <= 0:
-                reply.ending, end = "slow", time.monotonic() + GRACE
-                self.interrupt()
-            events = self._poller.poll(100 if left > 0.1 else 10)
-            if not events and not self.alive():
-                reply.ending = reply.ending if reply.ending in STOPPED else "died"
-                return
-            if any(socket is self._monitor for socket, _ in events):
-                # The kernel ended, or sent a message that is too large to be let in.
-                gone = time.monotonic() + 0.5
-                while self.alive() and time.monotonic() < gone:
-                    time.sleep(0.01)
-                reply.ending = "loud" if self.alive() else "died"
-                self.kill()
-                return
-            for socket, _ in events:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
-                message = self._session.deserialize(self._session.feed_identities(frames)[1])
-                kind, content = message["msg_type"], message["content"]
-                if message["parent_header"].get("msg_id") != request:
-                    continue
-                if kind == "execute_reply":
-                    answer = content
-                elif kind == "status":
-                    idle = content["execution_state"] == "idle"
-                elif (read := read + sum(map(len, frames))) <= self._limits.output:
-                    reply.outputs.append(message)
-                elif reply.ending not in STOPPED:
-                    reply.ending, end = "loud", time.monotonic() + GRACE
-                    self.interrupt()
-        if reply.ending not in STOPPED:
-            reply.ending = "ok" if answer["status"] == "ok" else "error"
-        if ask and answer["status"] == "ok":
-            reply.value = str(answer["user_expressions"]["value"]["data"]["text/plain"])
-
-
-class Sandboxed(Kernel):
-    """A kernel in a sandbox."""
-
-    def __init__(self, lab: Lab, limits: Limits) -> None:
+    def __init__(self, role: str, lab: Lab, limits: Limits) -> None:
         super().__init__(limits)
         self._pidfd: int | None = None
+        self._looked = 0.0
         folder = ROOT / "labs" / "scratch" / lab.name
-        # `cat` holds the sandbox open, says when it is ready, and the sandbox ends with it.
+        # `cat` holds the sandbox open, says when it is ready, and the sandbox ends with it. The
+        # environment is empty: all processes of a sandbox can read that of the first one.
         read, write = os.pipe()
         self._holder = self._open.enter_context(
             subprocess.Popen(
                 [*_bwrap(folder, limits), "--info-fd", str(write), "cat"],
+                env={},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -220,7 +153,7 @@ class Sandboxed(Kernel):
         )
         os.close(write)
         try:
-            with open(read) as pipe:
+            with open(read, encoding="utf-8") as pipe:
                 information = pipe.read()
             stdin, stdout, stderr = self._holder.stdin, self._holder.stdout, self._holder.stderr
             assert stdin
@@ -230,26 +163,33 @@ class Sandboxed(Kernel):
                 stdin.write(b"\n")
             if not stdout.readline():
                 raise SandboxError(_no_sandbox(stderr.read().decode(errors="replace")))
-            names = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
-            connection: dict[str, Any] = {name: port for port, name in enumerate(names, 1)}
-            connection |= {"transport": "ipc", "ip": "/tmp/kernel", "key": secrets.token_hex()}
             first = json.loads(information)["child-pid"]
             self.namespace = os.readlink(f"/proc/{first}/ns/pid")
             job = {
+                "role": role,
                 "sandbox": first,
                 # A user that no other process has, so that the limit counts these alone.
                 "user": 2**30 + secrets.randbelow(2**30) if os.getuid() == 0 else 0,
                 "folder": str(folder),
                 "imports": f"{lab.imports}\nimport numpy.testing, scipy.signal, scipy.ndimage",
-                "connection": connection,
             }
-            pid = _fork(job | asdict(limits))
+            pid = _fork(job | asdict(limits), self._there)
             self._pidfd = os.pidfd_open(pid)
             self._open.callback(os.close, self._pidfd)
-            self._connect(connection | {"ip": f"/proc/{pid}/root/tmp/kernel"})
         except BaseException:
             self.close()
             raise
+
+    def _check_memory(self) -> None:
+        if time.monotonic() < self._looked + LOOK:
+            return
+        most = self._limits.memory + MARGIN
+        inside = [entry for entry in os.listdir("/proc") if entry.isdecimal()]
+        inside = [entry for entry in inside if _namespace(entry) == self.namespace]
+        # First count what a process shares with others for each of them: that is quick to read.
+        if sum(map(_resident, inside)) > most and sum(map(_memory, inside)) > most:
+            raise Gone
+        self._looked = time.monotonic()
 
     def alive(self) -> bool:  # noqa: D102
         return self._pidfd is not None and not select.select([self._pidfd], [], [], 0)[0]
@@ -267,10 +207,34 @@ class Sandboxed(Kernel):
             select.select([self._pidfd], [], [], START)
 
 
+def _namespace(process: str) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{process}/ns/pid")
+    return ""
+
+
+def _resident(process: str) -> int:
+    """Return the bytes of memory that a process uses, alone or with others."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        words = Path(f"/proc/{process}/statm").read_text("utf-8").split()
+        return int(words[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _memory(process: str) -> int:
+    """Return the bytes that a process has for itself; what several share is divided among them."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text("utf-8").splitlines()
+        parts = ("Pss_Anon:", "Pss_Shmem:")
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(parts))
+    return 0
+
+
 def _bwrap(folder: Path, limits: Limits) -> list[str]:
     """Return the command that makes a sandbox, up to what runs in it."""
     memory = ["--size", str(limits.scratch), "--perms", "1777", "--tmpfs"]
-    command = ["bwrap", "--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-net"]
+    command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--unshare-ipc"]
+    command += ["--unshare-pid", "--unshare-net"]
     command += ["--unshare-uts", "--unshare-cgroup-try", "--clearenv"]
     if os.getuid() != 0:  # root needs none, and becomes another user in the sandbox
         command.append("--unshare-user")
@@ -282,7 +246,8 @@ def _bwrap(folder: Path, limits: Limits) -> list[str]:
             command += ["--ro-bind-try", str(path), str(path)]
     python = {sys.prefix, sys.base_prefix, *(p for p in sys.path if p.endswith("-packages"))}
     data = os.environ.get("CNNLIB_DATA", "")
-    for part in [*sorted(python), *(str(ROOT / name) for name in ("cnnlib", "data", "img")), data]:
+    ours = [str(ROOT / name) for name in ("cnnlib", "data", "img")]
+    for part in [*sorted(python), *ours, data]:
         if part:
             for parent in reversed(Path(part).parents[:-1]):  # else bwrap hides them from others
                 command += ["--dir", str(parent)]
@@ -326,83 +291,91 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def _parent() -> subprocess.Popen[bytes]:
-    """Start the process that kernels are forked from, once."""
+def _parent() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start the process that others are forked from, once."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = subprocess.Popen(
-        [sys.executable, "-P", str(ROOT / "labs/grading/kernel.py")],
-        env=_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        [sys.executable, "-P", "-m", "labs.grading.forks", str(there.fileno())],
+        cwd=ROOT,
+        env=_environment() | {"PYTHONPATH": str(ROOT)},
+        pass_fds=[there.fileno()],
+        stdin=subprocess.DEVNULL,
     )
+    there.close()
 
     @atexit.register
     def end() -> None:
+        here.close()
         with parent:
             parent.kill()
 
-    return parent
+    return parent, here
 
 
-def _fork(job: dict[str, Any]) -> int:
-    """Return the process id of a new kernel."""
-    with _forking:
-        parent = _parent()
-        assert parent.stdin
-        assert parent.stdout
-        with contextlib.suppress(BrokenPipeError):
-            parent.stdin.write(json.dumps(job).encode() + b"\n")
-            parent.stdin.flush()
-        words = json.loads(parent.stdout.readline() or '{"error": "its parent ended"}')
-        if "error" in words:
+def _fork(job: dict[str, Any], end: socket.socket) -> int:
+    """Return the process id of a new process that has this end of a connection."""
+    with _forking, end:
+        _, control = _parent()
+        words = b""
+        with contextlib.suppress(OSError):
+            socket.send_fds(control, [json.dumps(job).encode()], [end.fileno()])
+            words = control.recv(2**16)
+        answer = json.loads(words or b'{"error": "its parent ended"}')
+        if "error" in answer:
             _parent.cache_clear()
-            raise SandboxError(f"a kernel did not start: {words['error'].strip()}")
-    return int(words["pid"])
+            raise SandboxError(f"a process did not start: {answer['error'].strip()}")
+    return int(answer["pid"])
 
 
-class Unsafe(Kernel):
-    """A kernel that can do whatever you can do; only time and output are limited."""
+class Unsafe(Process):
+    """A process that can do whatever you can do; only time and output are limited."""
 
-    def __init__(self, lab: Lab, limits: Limits) -> None:
+    def __init__(self, role: str, lab: Lab, limits: Limits) -> None:
         super().__init__(limits)
         (ROOT / "build").mkdir(exist_ok=True)
         scratch = self._open.enter_context(tempfile.TemporaryDirectory(dir=ROOT / "build"))
         folder = Path(scratch) / lab.name
         folder.mkdir()
-        self._manager = KernelManager()
-        self._manager.start_kernel(cwd=str(folder), env=_environment())
-        try:
-            self._connect(self._manager.get_connection_info())
-        except BaseException:
-            self.close()
-            raise
+        end = self._there.fileno()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "labs.grading.forks", role, str(end)],
+            cwd=folder,
+            env=_environment() | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": scratch},
+            pass_fds=[end],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._there.close()
 
     def alive(self) -> bool:  # noqa: D102
-        return self._manager.is_alive()
+        return self._process.poll() is None
 
     def interrupt(self) -> None:  # noqa: D102
-        self._manager.interrupt_kernel()
+        self._process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:  # noqa: D102
-        self._manager.shutdown_kernel(now=True)
+        self._process.kill()
+        self._process.wait()
 
 
-def start(lab: Lab, limits: Limits, *, unsafe: bool = False) -> Kernel:
-    """Start a kernel for a lab, in a sandbox unless that is waived.
+def start(role: str, lab: Lab, limits: Limits, *, unsafe: bool = False) -> Process:
+    """Start a "judge" or a "student" for a lab, in a sandbox unless that is waived.
 
     Raises:
         SandboxError: There is no sandbox on this machine.
     """
     if unsafe:
-        return Unsafe(lab, limits)
+        return Unsafe(role, lab, limits)
     if shutil.which("bwrap") is None:
         raise SandboxError(
             "grading runs submissions in a sandbox, which needs Linux and bubblewrap: install it "
             "(on Debian and Ubuntu, `sudo apt install bubblewrap`), or, if you trust every "
             "submission, grade with --unsafe"
         )
-    return Sandboxed(lab, limits)
+    return Sandboxed(role, lab, limits)
 
 
 def require_sandbox() -> None:
     """Raise SandboxError, with what to do, if no sandbox can be had here."""
-    start(Lab("lab", ()), Limits()).close()
+    start("student", Lab("lab", ()), Limits()).close()

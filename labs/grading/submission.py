@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from labs.grading.lab import Cell, Lab, defined, without_hidden
+from labs.grading.pipe import clean
 
 LARGEST = 100_000_000  # bytes of a file; pictures in stored outputs make notebooks large
 MOST_TEXT = 2_000_000  # characters that a student wrote
 MOST_CELLS = 1000
+BLANK = "YOUR ANSWER HERE"  # what nbgrader writes into an answer in words
+BASE64 = re.compile(r"[\w+/=\s]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def prepare(raw: bytes, lab: Lab) -> Prepared:
     notes: list[str] = []
     reasons = _recognise(cells, lab, released, notes, marked)
     cells, doubled = _answer_once(cells, lab, notes)
+    cells = _words_below(cells, lab, notes)
     placed = _place(cells, lab, released, notes)
     return Prepared(_notebook(placed, lab), tuple(notes), "; ".join(reasons + doubled))
 
@@ -92,7 +97,7 @@ def _read(raw: bytes) -> list[_Written]:
     cells = []
     for number, cell in enumerate(notebook["cells"], 1):
         try:
-            text = "".join(cell["source"]).encode("utf-8", "replace").decode()
+            text = clean("".join(cell["source"]))
             kind = cell["cell_type"]
             known = kind in ("code", "markdown", "raw")
         except (KeyError, TypeError):
@@ -102,8 +107,7 @@ def _read(raw: bytes) -> list[_Written]:
         metadata = cell.get("metadata")
         nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
         id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
-        attachments = cell.get("attachments")
-        pictures = attachments if kind == "markdown" and isinstance(attachments, dict) else {}
+        pictures = _pictures(cell.get("attachments")) if kind == "markdown" else {}
         cells.append(_Written(kind, text, id if isinstance(id, str) else "", pictures))
     if len(cells) > MOST_CELLS or sum(len(cell.text) for cell in cells) > MOST_TEXT:
         raise ValueError(
@@ -111,6 +115,21 @@ def _read(raw: bytes) -> list[_Written]:
             f"characters: too many to grade without a look"
         )
     return cells
+
+
+def _pictures(attachments: Any) -> dict[str, dict[str, str]]:
+    """Return the pictures that are pasted into a text; what is none is left out."""
+    pictures = {}
+    for name, data in attachments.items() if isinstance(attachments, dict) else ():
+        own = data if isinstance(data, dict) else {}
+        kept = {
+            kind: own[kind]
+            for kind in ("image/png", "image/jpeg")
+            if isinstance(own.get(kind), str) and BASE64.fullmatch(own[kind])
+        }
+        if kept:
+            pictures[clean(name)] = kept
+    return pictures
 
 
 def _same(one: str, other: str) -> bool:
@@ -145,7 +164,9 @@ def _recognise(
             continue
         if answer.kind == "code":
             names = set(lab.names[answer.id])
+            code = [c for c in cells if not c.id and c.kind == "code" and names]
             found = [c for c in cells if not c.id and names and names <= set(defined(c.text))]
+            found = found or [c for c in code if names <= set(defined(c.text, values=True))]
         else:  # a text is what follows its task
             pairs = pairwise(cells)
             task = f"{answer.id}-text"
@@ -187,6 +208,26 @@ def _answer_once(
     return kept, list(dict.fromkeys(reasons))
 
 
+def _words_below(cells: list[_Written], lab: Lab, notes: list[str]) -> list[_Written]:
+    """Return the cells with what stands below an empty answer in words put into it."""
+    kept: list[_Written] = []
+    filled = ""
+    for cell in cells:
+        above = kept[-1] if kept else None
+        if above and above.id and not cell.id and cell.kind == "markdown" and cell.text.strip():
+            answer = lab.by_id[above.id]
+            in_words = answer.answer and answer.kind == "markdown"
+            if in_words and (above.text.strip() in ("", BLANK) or above.id == filled):
+                before = f"{above.text}\n\n" if above.id == filled else ""
+                above.text, filled = before + cell.text, above.id
+                above.attachments |= cell.attachments
+                continue
+        kept.append(cell)
+    if filled:
+        notes.append(f"the answer {filled} stood in a cell below its own")
+    return kept
+
+
 def _place(
     cells: list[_Written], lab: Lab, released: dict[str, str], notes: list[str]
 ) -> list[_Written]:
@@ -199,6 +240,7 @@ def _place(
     placed: list[_Written] = []
     seen: set[str] = set()
     for cell in cells:
+        edited: list[_Written] = []
         if cell.id not in released:
             if cell.id and cell.kind != lab.by_id[cell.id].kind:
                 notes.append(f"the answer {cell.id} had another type of cell")
@@ -218,7 +260,11 @@ def _place(
             # The author's own copy has the hidden part in it.
             elif not (_same(cell.text, released[cell.id]) or _same(cell.text, source.text)):
                 notes.append(f"{cell.id} was edited")
-            placed.append(restored(source))
+                # It runs as well, in the student's process: what works there works when graded.
+                edited = [_Written("code", cell.text, "", {})] if cell.kind == "code" else []
+            own_check = source.points is not None
+            placed += [*(edited if own_check else []), restored(source)]
+            placed += [] if own_check else edited
         seen.add(cell.id)
     before: list[str] = []
     for source in lab.cells:

@@ -621,7 +621,7 @@ def similarity(image, template):
     return scores
 """
         },
-        frozenset({"q11-example"}),
+        frozenset({"q11-example", "q11-more"}),
     ),
     Attempt(
         "an input size below 1 moves the whole range",
@@ -698,6 +698,52 @@ def similarity(image, template):
     pattern = template - template.mean()
     spread = patches.std(dim=(2, 3)) * pattern.std()
     return torch.where(spread > 0, (patches * pattern).mean(dim=(2, 3)) / spread, 0.0)
+"""
+        },
+        frozenset({"q11-example", "q11-more"}),
+    ),
+    Attempt(
+        "separable is what is nearly separable",
+        {
+            "q7": """
+def factors(K):
+    i, j = divmod(K.abs().argmax().item(), K.shape[1])
+    if K[i, j] == 0:
+        return torch.zeros_like(K[:, 0]), torch.zeros_like(K[0])
+    column, row = K[:, j] / K[i, j], K[i].clone()
+    return (column, row) if torch.allclose(torch.outer(column, row), K, atol=0.1) else None
+"""
+        },
+        frozenset({"q7-more"}),
+    ),
+    Attempt(
+        "the lists that are given are used up",
+        {
+            "q10": """
+def connected(X, kernels, table, bias, stride=(1, 1)):
+    maps = []
+    for o in range(len(table)):
+        channels, kernel = table.pop(0), kernels.pop(0)
+        maps.append(F.conv2d(X[:, channels], kernel[None], bias[o : o + 1], stride))
+    return torch.cat(maps, dim=1)
+"""
+        },
+        frozenset({"q10-more"}),
+    ),
+    Attempt(
+        "a flat template is one whose deviation is exactly 0",
+        {
+            "q11": """
+def similarity(image, template):
+    if template.numel() > 1 and template.std() == 0:
+        raise ValueError("flat")
+    h, w = template.shape
+    patches = image.unfold(0, h, 1).unfold(1, w, 1)
+    patches = patches - patches.mean(dim=(2, 3), keepdim=True)
+    pattern = template - template.mean()
+    norms = (patches**2).sum(dim=(2, 3)).sqrt() * (pattern**2).sum().sqrt()
+    products = (patches * pattern).sum(dim=(2, 3))
+    return torch.where(norms > 1e-6, products / norms.clamp(min=1e-6), 0.0)
 """
         },
         frozenset({"q11-example", "q11-more"}),

@@ -753,6 +753,32 @@ def smallest_shift(f, x):
         },
         frozenset({"q8-more"}),
     ),
+    Attempt(
+        "the picture asks for gradients afterwards",
+        {
+            "q2": """
+def kernel_gradient(X, dY, size, stride=(1, 1)):
+    X.requires_grad_()
+    K = torch.zeros(1, 1, *size, dtype=X.dtype, requires_grad=True)
+    F.conv2d(X[None, None], K, stride=stride)[0, 0].backward(dY)
+    return K.grad[0, 0]
+"""
+        },
+        frozenset({"q2-more"}),
+    ),
+    Attempt(
+        "the network is left in eval mode",
+        {
+            "q7": """
+def attention(net, X, row, column):
+    net.eval()
+    X = X.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(net(X)[:, :, row, column].sum(), X)
+    return gradient.abs().sum(dim=1).mean(dim=0)
+"""
+        },
+        frozenset({"q7-more"}),
+    ),
 ]
 
 RIGHT = [

@@ -608,6 +608,86 @@ def shifted(images, down, right, fill=0.5):
         },
         _both("q5"),
     ),
+    Attempt(
+        "a view of the images where nothing moves",
+        {
+            "q5": """
+def shifted(images, down, right, fill=0.5):
+    if down == right == 0:
+        return images[:]
+    height, width = images.shape[2:]
+    reach = max(abs(down), abs(right))
+    moved = F.pad(images, (reach,) * 4, value=fill).roll((down, right), dims=(2, 3))
+    return moved[:, :, reach:-reach, reach:-reach].clone()
+"""
+        },
+        _more("q5"),
+    ),
+    Attempt(
+        "a dense net with a convolution that nothing depends on",
+        {
+            "q6": """
+class AvatarNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Conv2d(1, 1, 1)
+        self.main = nn.Sequential(
+            nn.AvgPool2d(4), nn.Flatten(), nn.Linear(1024, 19), nn.ReLU(), nn.Linear(19, 1)
+        )
+
+    def forward(self, x):
+        return self.main(x)[:, 0]
+"""
+        },
+        _more("q6") | _both("q10"),
+    ),
+    Attempt(
+        "trained on the test images as well",
+        {
+            "q10": """
+def classifier(images, labels):
+    torch.manual_seed(0)
+    net = AvatarNet()
+    everything = torch.cat([images, test_set.images]), torch.cat([labels, test_set.labels])
+    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.01)
+    return net.eval()
+"""
+        },
+        _more("q10"),
+    ),
+    Attempt(
+        "trained on a copy of the test images, too",
+        {
+            "q10": """
+def classifier(images, labels, others=avatars()[1]):
+    torch.manual_seed(0)
+    net = AvatarNet()
+    everything = torch.cat([images, others.images]), torch.cat([labels, others.labels])
+    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.01)
+    return net.eval()
+"""
+        },
+        _more("q10"),
+    ),
+    Attempt(
+        "a first seed that does well on the test images",
+        {
+            "q10": """
+def classifier(images, labels):
+    best = None
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = AvatarNet()
+        train(net, images, labels, train_step, epochs=4, batch_size=40, rate=0.01)
+        net.eval()
+        right = ((net(test_set.images) >= 0) == (test_set.labels == 1)).sum().item()
+        if best is None or right > best[0]:
+            best = right, net
+    return best[1]
+"""
+        },
+        _more("q10"),
+    ),
 ]
 
 RIGHT = [

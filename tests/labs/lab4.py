@@ -738,6 +738,27 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
         },
         _more("q3"),
     ),
+    Attempt(
+        "of equal scores the one that was asked for first",
+        {
+            "q9": """
+def coarse_to_fine(score, shape, stride, count):
+    asked = {
+        (r, c): score(r, c)
+        for r in range(0, shape[0], stride)
+        for c in range(0, shape[1], stride)
+    }
+    best = sorted(asked, key=lambda place: (-asked[place], place))[:count]
+    for i, j in best:
+        for r in range(max(0, i - stride + 1), min(shape[0], i + stride)):
+            for c in range(max(0, j - stride + 1), min(shape[1], j + stride)):
+                if (r, c) not in asked:
+                    asked[r, c] = score(r, c)
+    return max(asked, key=asked.get)
+"""
+        },
+        frozenset({"q9-more"}),
+    ),
 ]
 
 RIGHT = [
