@@ -119,9 +119,15 @@ def test_a_killed_worker_and_a_killed_command_lose_nothing(root: Path, how: int)
         hand_in(root, student, q1=SLOW)
     with started(root) as process:
         assert process.stdout is not None
-        assert f"[1/{len(students)}]" in process.stdout.readline()
+        assert any(f"[1/{len(students)}]" in line for line in process.stdout)
         workers(process)[0].kill()
-        assert f"[2/{len(students)}]" in process.stdout.readline()
+        # Dask may say that a worker died before the next one is graded.
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if f"[2/{len(students)}]" in line:
+                break
+        assert f"[2/{len(students)}]" in said[-1], said
         below = psutil.Process(process.pid).children(recursive=True)
         if how == signal.SIGKILL:
             process.kill()

@@ -53,8 +53,12 @@ def test_a_lecture_runs_from_a_fresh_kernel_and_its_explorer_moves(
     shown = pictures_shown(page.locator(".jp-Notebook"))
     assert len(shown) > 5
     assert all(shown)
-    # Notebook 7.6 refuses fonts of its own to a page that was opened with a token.
-    errors = [error for error in seen.errors if "/static/notebook/" not in error]
+    # Notebook 7.6 refuses fonts of its own to a page that was opened with a token, and on a busy
+    # machine it asks for a command before its file browser is there.
+    own = ("/static/notebook/", "'filebrowser:open-path' not registered")
+    errors = [
+        error for error in seen.errors if not (app == "notebooks" and any(map(error.count, own)))
+    ]
     assert (errors, seen.foreign) == ([], [])
 
 
