@@ -69,16 +69,9 @@ def find(version: str) -> str | None:
     """Return the path of the Python of a version, if there is one."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     places = [os.environ.get("PATH", ""), *map(str, sorted(pyenv.glob(f"{version}.*/bin")))]
+    options = ["--no-project", "--no-python-downloads", "--system"]
     found = subprocess.run(
-        [
-            find_uv_bin(),
-            "python",
-            "find",
-            "--no-project",
-            "--no-python-downloads",
-            "--system",
-            version,
-        ],
+        [find_uv_bin(), "python", "find", *options, version],
         env=os.environ | {"PATH": os.pathsep.join(places)},
         encoding="utf-8",
         capture_output=True,
@@ -88,15 +81,8 @@ def find(version: str) -> str | None:
 
 def no_wheel(python: str) -> str:
     """Return what uv says if PyTorch does not know a Python yet, else nothing."""
-    command = [
-        find_uv_bin(),
-        "pip",
-        "install",
-        "--dry-run",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]
+    command = [find_uv_bin(), "pip", "install"]
+    command += ["--dry-run", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--python", python, "--target", str(ROOT / "build" / "matrix" / "nothing")]
     command += ["--constraints", str(ROOT / "constraints.txt"), "torch", "torchvision"]
     found = subprocess.run(command, encoding="utf-8", capture_output=True)

@@ -44,6 +44,16 @@ _LAYERS = """
             nn.Linear(16, 1),
 """
 
+# A classifier that learns from other images besides its own.
+ON_MORE = """
+def classifier(images, labels{argument}):
+    torch.manual_seed(0)
+    net = AvatarNet()
+    everything = torch.cat([images, {others}.images]), torch.cat([labels, {others}.labels])
+    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.01)
+    return net.eval()
+"""
+
 WRONG = [
     Attempt(
         "biases forgotten",
@@ -643,30 +653,12 @@ class AvatarNet(nn.Module):
     ),
     Attempt(
         "trained on the test images as well",
-        {
-            "q10": """
-def classifier(images, labels):
-    torch.manual_seed(0)
-    net = AvatarNet()
-    everything = torch.cat([images, test_set.images]), torch.cat([labels, test_set.labels])
-    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.01)
-    return net.eval()
-"""
-        },
+        {"q10": ON_MORE.format(argument="", others="test_set")},
         _more("q10"),
     ),
     Attempt(
         "trained on a copy of the test images, too",
-        {
-            "q10": """
-def classifier(images, labels, others=avatars()[1]):
-    torch.manual_seed(0)
-    net = AvatarNet()
-    everything = torch.cat([images, others.images]), torch.cat([labels, others.labels])
-    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.01)
-    return net.eval()
-"""
-        },
+        {"q10": ON_MORE.format(argument=", others=avatars()[1]", others="others")},
         _more("q10"),
     ),
     Attempt(
