@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from labs.grading.batch import alone
 from labs.grading.collect import LONGEST, collect
-from tests.labs.tiny import hand_in, write_source
+from tests.labs.tiny import CELLS, hand_in, write_source
 
 pytestmark = pytest.mark.sandbox
 
@@ -136,6 +137,7 @@ def test_a_killed_worker_and_a_killed_command_lose_nothing(root: Path, how: int)
         rest = process.stdout.read()
         assert process.wait() == (-signal.SIGKILL if how == signal.SIGKILL else 130), rest
         assert how == signal.SIGKILL or "The same command goes on from there." in rest
+        assert "Traceback" not in rest
     _, alive = psutil.wait_procs(below, timeout=30)
     assert not alive, f"still running: {[child.cmdline() for child in alive]}"
 
@@ -201,6 +203,48 @@ def test_errors_are_sentences(root: Path) -> None:
     assert "lab1" in refused()
 
 
+@pytest.mark.parametrize(
+    ("id", "old", "new", "words"),
+    [
+        ("setup", "import math", "import math\nopen('/no/data')", "the setup cell of lab1 fails"),
+        ("q1-more", "== -14", "== -15", "the solution of the lab itself gets 0.0 of 2 points"),
+        ("q1-example", "double(1) == 2", "True", "a lab that was left empty gets 1.0 of 1 points"),
+    ],
+)
+def test_a_lab_that_cannot_be_graded_stops_before_the_first_student(
+    root: Path, id: str, old: str, new: str, words: str
+) -> None:
+    cells = [
+        (name, kind, text.replace(old, new) if name == id else text, own)
+        for name, kind, text, own in CELLS
+    ]
+    shutil.rmtree(root / "labs")
+    write_source(root, cells)
+    hand_in(root, "anna", q1=GOOD)
+    for arguments in ([], ["--check"]):
+        done = subprocess.run(
+            command(root, *arguments), cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert words in done.stderr
+    assert not results(root)
+
+
+def test_the_check_of_a_lab_needs_no_submission(root: Path) -> None:
+    assert "gets all points, and an empty lab none" in run(root, "--check")
+
+
+def test_only_what_a_verdict_depends_on_grades_everybody_again(root: Path) -> None:
+    hand_in(root, "anna", q1=GOOD)
+    run(root)
+    path = root / "labs" / "source" / "lab1" / "lab1.ipynb"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("Double $x$", "Return twice $x$"), "utf-8")
+    assert "(from before)" in run(root)
+    path.write_text(text.replace("negative numbers", "negative values"), "utf-8")
+    assert "(from before)" not in run(root)
+
+
 def test_a_folder_of_results_takes_one_run_at_a_time(tmp_path: Path) -> None:
     first = alone(tmp_path)
     with first, pytest.raises(ValueError, match="another run grades into"), alone(tmp_path):
@@ -234,6 +278,15 @@ def test_all_layouts_are_collected(tmp_path: Path) -> None:
         path.touch()
     (tmp_path / "jim").mkdir()
     (tmp_path / "jim" / "lab1.ipynb").symlink_to(tmp_path / "carla.ipynb")
+    (tmp_path / "kim").mkdir()
+    (tmp_path / "kim" / "lab1").symlink_to(tmp_path / "anna" / "lab1")
+    (tmp_path / "lea").symlink_to(tmp_path / "anna")
+    (tmp_path / "max.ipynb").hardlink_to(tmp_path / "ben" / "homework.ipynb")
+    (tmp_path / "ben" / "homework.ipynb").unlink()
+    (tmp_path / "ned.ipynb").hardlink_to(tmp_path / "max.ipynb")
+    (tmp_path / "ben" / "homework.ipynb").touch()
+    (tmp_path / "=o\x1b[31m").mkdir()
+    (tmp_path / "=o\x1b[31m" / "p\x1b[2J.pdf").touch()
     found = {hand_in.student: hand_in for hand_in in collect(tmp_path, "lab1")}
     assert {name: str(h.path.relative_to(tmp_path)) for name, h in found.items() if h.path} == {
         "anna": "anna/lab1/lab1.ipynb",
@@ -241,6 +294,8 @@ def test_all_layouts_are_collected(tmp_path: Path) -> None:
         "carla": "carla.ipynb",
         "dora": "dora/lab1.ipynb",
     }
+    assert found["dora"].note == "lab1.ipynb was graded, and not draft.ipynb beside it"
+    assert not found["anna"].note
     assert {name: hand_in.problem for name, hand_in in found.items() if not hand_in.path} == {
         "eva": "there are 2 notebooks (a.ipynb, b.ipynb): leave the one that counts",
         "frank": "there is no notebook, only lab2",
@@ -248,6 +303,11 @@ def test_all_layouts_are_collected(tmp_path: Path) -> None:
         "hugo": "lab1.ipynb is not a plain file",
         "ida": "there are 2 notebooks (ida.ipynb, ida.ipynb): leave the one that counts",
         "jim": "lab1.ipynb is a link to another place, and links are not followed",
+        "kim": "lab1 is a link to another place, and links are not followed",
+        "lea": "lea is a link to another place, and links are not followed",
+        "max": "max.ipynb is a link to another place, and links are not followed",
+        "ned": "ned.ipynb is a link to another place, and links are not followed",
+        "_=o\ufffd[31m": "there is no notebook, only p\ufffd[2J.pdf",
         "x" * (LONGEST + 1): "the name has more than 200 bytes: give the folder or file a "
         "shorter one",
     }

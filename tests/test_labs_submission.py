@@ -144,6 +144,23 @@ def test_stripped_metadata_that_is_not_clear(lab: Lab) -> None:
     assert mended(notebook, lab).reason == "no cell could be recognised as the answer q1"
 
 
+def test_an_answer_without_its_mark_may_be_a_value(lab: Lab) -> None:
+    notebook = submission(q1="twice = lambda X: 2 * X")
+    for made in notebook["cells"]:
+        made["metadata"] = {}
+    prepared = mended(notebook, lab)
+    assert (ids(prepared), prepared.reason) == (ORDER, "")
+
+
+@pytest.mark.parametrize("above", ["", "YOUR ANSWER HERE"])
+def test_words_in_a_cell_below_their_own_are_the_answer(lab: Lab, above: str) -> None:
+    notebook = submission(q3=above)
+    notebook["cells"] += [plain("Because.", "markdown"), plain("And so.", "markdown")]
+    prepared = mended(notebook, lab)
+    assert prepared.notebook["cells"][-1]["source"] == "Because.\n\nAnd so."
+    assert prepared.notes == ("the answer q3 stood in a cell below its own",)
+
+
 def test_deleted_answer_is_a_note(lab: Lab) -> None:
     notebook = submission()
     del notebook["cells"][place(notebook, "q1")]

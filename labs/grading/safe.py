@@ -67,13 +67,14 @@ def _markdown(cell: Any, short: bool) -> str:
 
     It is one line in a <div>: so it stays as it is when it is taken for Markdown again.
     """
-    text = f"<pre>{html.escape(cell.source)}</pre>"
+    clean = f"<pre>{html.escape(cell.source)}</pre>"
     with contextlib.suppress(Exception):  # whatever a student writes, it is shown somehow
-        renderer = IPythonRenderer(
-            escape=False, attachments=cell.get("attachments"), exclude_anchor_links=True
-        )
-        text = MarkdownWithMath(renderer=renderer).render(cell.source) if short else text
-    clean: str = bleach.clean(text, TAGS, _allowed, protocols={"http", "https", "mailto", "data"})
+        if short:
+            renderer = IPythonRenderer(
+                escape=False, attachments=cell.get("attachments"), exclude_anchor_links=True
+            )
+            text = MarkdownWithMath(renderer=renderer).render(cell.source)
+            clean = bleach.clean(text, TAGS, _allowed, {"http", "https", "mailto", "data"})
     return f"<div>{clean.strip()}</div>".replace("\r", "").replace("\n", "&#10;")
 
 
