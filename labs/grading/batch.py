@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask
@@ -196,8 +197,10 @@ def _client(scheduler: str | None) -> Iterator[Client]:
     with warnings.catch_warnings(), dask.config.set(settings):
         warnings.filterwarnings("ignore", "Sending large graph")  # a submission with many pictures
         if scheduler is None:
-            # Ctrl-C in a terminal reaches the workers, too: they leave it to this process.
-            heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # Ctrl-C in a terminal reaches the workers, too: they, and those that take the place of
+            # dead ones, leave it to this process. The tracker would let them hear it again.
+            resource_tracker.ensure_running()
+            heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 cluster = LocalCluster(
                     threads_per_worker=1,
@@ -207,7 +210,7 @@ def _client(scheduler: str | None) -> Iterator[Client]:
                     silence_logs=logging.CRITICAL,
                 )
             finally:
-                signal.signal(signal.SIGINT, heard)
+                signal.pthread_sigmask(signal.SIG_SETMASK, heard)
             with cluster, Client(cluster) as client:
                 yield client
             return

@@ -47,7 +47,8 @@ def serve(control: socket.socket) -> None:
             try:
                 _enter(job, ends[0], control)
             except BaseException:
-                control.send(json.dumps({"error": traceback.format_exc(limit=-1)}).encode())
+                with contextlib.suppress(OSError):  # the grader may be gone
+                    control.send(json.dumps({"error": traceback.format_exc(limit=-1)}).encode())
             os._exit(1)
         os.close(ends[0])
         os.waitpid(child, 0)
@@ -80,6 +81,7 @@ def become(role: str, end: int) -> None:
     """Be the judge or the student's process, until the grader is gone."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a worker blocks it
         pipe = Pipe(socket.socket(fileno=end))
         if role == "student":
             sys.path.remove(ROOT)

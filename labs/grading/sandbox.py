@@ -300,6 +300,7 @@ def _parent() -> tuple[subprocess.Popen[bytes], socket.socket]:
         env=_environment() | {"PYTHONPATH": str(ROOT)},
         pass_fds=[there.fileno()],
         stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in a terminal is for the grader, and this ends with it
     )
     there.close()
 
@@ -374,8 +375,3 @@ def start(role: str, lab: Lab, limits: Limits, *, unsafe: bool = False) -> Proce
             "submission, grade with --unsafe"
         )
     return Sandboxed(role, lab, limits)
-
-
-def require_sandbox() -> None:
-    """Raise SandboxError, with what to do, if no sandbox can be had here."""
-    start("student", Lab("lab", ()), Limits()).close()
