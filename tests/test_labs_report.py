@@ -24,7 +24,7 @@ from labs.grading.lab import Lab, read_lab
 from labs.grading.report import grades_csv, plot_points, summary, table
 from labs.grading.safe import harmless
 from labs.grading.submission import prepare
-from tests.labs.tiny import CELLS, NAME, SECRET_LINES, hand_in, write_source
+from tests.labs.tiny import CELLS, NAME, SECRET_LINES, hand_in, write_course, write_source
 
 PROJECT = Path(__file__).resolve().parents[1]
 formats: Any = nbformat  # whose functions have no types
@@ -43,7 +43,7 @@ HOSTILE = """
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    write_source(tmp_path)
+    write_course(tmp_path)
     return tmp_path
 
 

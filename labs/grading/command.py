@@ -24,8 +24,8 @@ from labs.grading.sandbox import SandboxError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main() -> None:
-    """Do what the command line says."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Do what the command line says, or these words of one."""
     parser = argparse.ArgumentParser(prog="python -m labs.grading", description=__doc__)
     commands = parser.add_subparsers(required=True)
     make = commands.add_parser("release", help="build labs/release and the archive for students")
@@ -53,7 +53,7 @@ def main() -> None:
         command.add_argument(
             "--root", type=Path, default=ROOT, help="of labs/ and build/ (default: here)"
         )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         arguments.do(arguments)
     except (ValueError, SandboxError, ConnectionError) as error:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from labs.grading.gradebook import open_gradebook
+from labs.grading.lab import read_lab
 from labs.grading.release import public
 
 formats: Any = nbformat  # whose functions have no types
@@ -69,6 +73,21 @@ def write_source(root: Path, cells: Sequence[Any] = CELLS) -> Path:
     path.parent.mkdir(parents=True)
     formats.write(notebook, path)
     return path
+
+
+def write_course(root: Path) -> None:
+    """Write the lab's source, and a gradebook without students, which nbgrader makes slowly."""
+    write_source(root)
+    (root / "labs" / "gradebook.db").write_bytes(_gradebook())
+
+
+@cache
+def _gradebook() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        labs = write_source(Path(folder)).parents[2]
+        with open_gradebook(labs, read_lab(labs / "source", NAME)):
+            pass
+        return (labs / "gradebook.db").read_bytes()
 
 
 def hand_in(root: Path, student: str, **answers: str) -> Path:
