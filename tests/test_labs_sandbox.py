@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -398,6 +400,28 @@ def test_bubblewrap_that_is_not_allowed(lab: Lab, monkeypatch: pytest.MonkeyPatc
     )
     with pytest.raises(SandboxError, match=r"bwrap cannot make a sandbox .*no-such-option"):
         start("student", lab, LIMITS)
+
+
+def test_sandbox_is_to_be_had(lab: Lab) -> None:
+    assert shutil.which("bwrap"), "install bubblewrap: `sudo apt install bubblewrap`"
+    start("student", lab, LIMITS).close()
+
+
+def test_a_grader_that_goes_without_an_answer_leaves_no_words() -> None:
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "labs.grading.forks", str(there.fileno())],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        pass_fds=[there.fileno()],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        there.close()
+        with here, open(os.devnull, "rb") as end:
+            socket.send_fds(here, [b'{"imports": ""}'], [end.fileno()])  # a job that fails
+            assert select.select([here], [], [], 60)[0]
+        assert parent.stderr
+        assert (parent.stderr.read(), parent.wait()) == ("", 0)
 
 
 def test_ends_with_the_grader(tmp_path: Path) -> None:
