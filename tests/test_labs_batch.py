@@ -84,10 +84,11 @@ def run(root: Path, *arguments: str) -> str:
 
 
 def refused(root: Path, *arguments: str) -> str:
-    """Return the sentence that the command ends with."""
+    """Return the sentence that the command ends with, which then is no success."""
     with pytest.raises(SystemExit) as ended:
         main(words(root, *arguments))
-    return str(ended.value)
+    assert isinstance(ended.value.code, str)
+    return ended.value.code
 
 
 @contextmanager
@@ -160,7 +161,7 @@ def test_a_killed_worker_and_a_killed_command_lose_nothing(
         hand_in(root, student, q1=SLOW)
     with started(root) as process:
         assert process.stdout is not None
-        assert any(f"[1/{len(students)}]" in line for line in process.stdout)
+        assert (line := process.stdout.readline()).startswith(f"[1/{len(students)}]"), line
         workers(process)[0].kill()
         assert (line := process.stdout.readline()).startswith(f"[2/{len(students)}]"), line
         below = psutil.Process(process.pid).children(recursive=True)
@@ -185,20 +186,27 @@ def test_a_killed_worker_and_a_killed_command_lose_nothing(
         assert json.loads(kept)["result"]["points"] == {"q1-example": 1, "q1-more": 2, "q2": None}
 
 
-def test_a_submission_that_kills_its_workers_needs_a_person(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batch, "DEATHS", 2)
+def test_a_submission_that_kills_its_workers_needs_a_person(root: Path) -> None:
     hand_in(root, "anna", q1=GOOD)
     hand_in(root, "ben", q1=KILLER)
+    hand_in(root, "carla", q1=GOOD)
     printed = run(root, "--unsafe")
-    assert "ben   needs a person: each of 2 workers that graded it died" in printed
-    assert "lab1: 1 graded, 1 need a person." in printed
-    assert run(root, "--unsafe").count("(from before)") == 2
+    assert "ben    needs a person: each of 3 workers that graded it died" in printed
+    assert "lab1: 2 graded, 1 need a person." in printed
+    assert run(root, "--unsafe").count("(from before)") == 3
+
+
+def test_workers_elsewhere_need_no_file_of_this_machine(
+    root: Path, elsewhere: tuple[str, str]
+) -> None:
+    hand_in(root, "anna", q1=GOOD)
+    assert "lab1: 1 graded." in run(root, *elsewhere)
 
 
 def test_errors_are_sentences(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "expected a folder of submissions" in refused(root)
+    done = subprocess.run(command(root), cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("expected a folder of submissions"), done.stderr
     hand_in(root, "anna")
     assert "expected after --again students" in refused(root, "--again", "ben")
     monkeypatch.setattr(batch, "CONNECT", 1)

@@ -1,4 +1,4 @@
-"""Release the labs, and grade what students hand in: `make release`, `make grade`."""
+"""The command `python -m labs.grading`; what it does is in `command.py`."""
 
 if __name__ == "__main__":  # the workers of a batch import this file, and need nothing of it
     from labs.grading.command import main

@@ -1,4 +1,4 @@
-"""The command line: release the labs, and grade what students hand in."""
+"""Release the labs, and grade what students hand in: `make release`, `make grade`."""
 
 from __future__ import annotations
 

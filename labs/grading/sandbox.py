@@ -36,8 +36,8 @@ SYSTEM = "/usr /bin /sbin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives 
 MEGABYTE = 2**20
 START = 120  # seconds that a process has to start
 MARGIN = 512 * MEGABYTE  # of memory, for what was imported before
-# What setup cells and checks import later, and what takes long to.
-SLOWLY = "numpy.testing, scipy.ndimage, scipy.signal, torchvision.datasets"
+# Modules that setup cells and checks import when they run, and that take long to import.
+IMPORTED = "numpy.testing, scipy.ndimage, scipy.signal, torchvision.datasets"
 LOOK = 0.5  # seconds from one look at the memory to the next
 
 
@@ -173,7 +173,7 @@ class Sandboxed(Process):
                 # A user that no other process has, so that the limit counts these alone.
                 "user": 2**30 + secrets.randbelow(2**30) if os.getuid() == 0 else 0,
                 "folder": str(folder),
-                "imports": f"{lab.imports}\nimport {SLOWLY}",
+                "imports": f"{lab.imports}\nimport {IMPORTED}",
             }
             pid = _fork(job | asdict(limits), self._there)
             self._pidfd = os.pidfd_open(pid)

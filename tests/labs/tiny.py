@@ -76,7 +76,7 @@ def write_source(root: Path, cells: Sequence[Any] = CELLS) -> Path:
 
 
 def write_course(root: Path) -> None:
-    """Write the lab's source, and a gradebook without students, which nbgrader makes slowly."""
+    """Write the lab's source, and an empty gradebook, which takes nbgrader seconds to make."""
     write_source(root)
     (root / "labs" / "gradebook.db").write_bytes(_gradebook())
 
