@@ -18,3 +18,8 @@ class Attempt:
     name: str
     answers: dict[str, str]
     loses: frozenset[str] = frozenset()
+
+
+def lost(question: str, *parts: str) -> frozenset[str]:
+    """Name check cells of one question: lost("q3", "slide") is {"q3-slide"}."""
+    return frozenset(f"{question}-{part}" for part in parts)

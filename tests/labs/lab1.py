@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.labs.attempts import Attempt
+from tests.labs.attempts import Attempt, lost
 
 WRONG = [
     Attempt(
@@ -18,7 +18,7 @@ def on_paper():
     }
 """
         },
-        frozenset({"q1-example", "q1-more"}),
+        lost("q1", "example", "flip"),
     ),
     Attempt(
         "one padding zero is on the left only, so the last place is missing",
@@ -33,7 +33,7 @@ def on_paper():
     }
 """
         },
-        frozenset({"q1-more"}),
+        lost("q1", "places"),
     ),
     Attempt(
         "the kernel is flipped",
@@ -48,7 +48,7 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     return torch.stack([(padded[i : i + reach : dilation] * w.flip(0)).sum() for i in starts])
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "values", "fits"),
     ),
     Attempt(
         "both sides get the zeros of one",
@@ -63,7 +63,7 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "values", "fits"),
     ),
     Attempt(
         "the kernel reaches over one value more than it does",
@@ -78,7 +78,7 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "values", "fits"),
     ),
     Attempt(
         "the stride thins out the row before the kernel is laid on it",
@@ -93,7 +93,7 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "values", "fits"),
     ),
     Attempt(
         "the last place of a stride is forgotten",
@@ -110,7 +110,7 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     )
 """
         },
-        frozenset({"q2-more"}),
+        lost("q2", "values"),
     ),
     Attempt(
         "a kernel that does not fit gives an empty row",
@@ -120,10 +120,11 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = F.pad(x, (before, after))
     reach = dilation * (len(w) - 1) + 1
     starts = range(0, len(padded) - reach + 1, stride)
-    return torch.tensor([(padded[i : i + reach : dilation] * w).sum().item() for i in starts])
+    values = [(padded[i : i + reach : dilation] * w).sum().item() for i in starts]
+    return torch.tensor(values, dtype=x.dtype)
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "fits"),
     ),
     Attempt(
         "the result is float32 whatever comes in",
@@ -139,7 +140,7 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     return torch.tensor([float((padded[i : i + reach : dilation] * w).sum()) for i in starts])
 """
         },
-        frozenset({"q2-more"}),
+        lost("q2", "values"),
     ),
     Attempt(
         "the result is printed and not returned",
@@ -154,7 +155,7 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     print(torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts]))
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "values", "fits"),
     ),
     Attempt(
         "the answers of the examples are typed in",
@@ -170,7 +171,7 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     return torch.tensor([2.0, 2.0, 7.0])
 """
         },
-        frozenset({"q2-more"}),
+        lost("q2", "values", "fits"),
     ),
     Attempt(
         "the formula is turned round without its rounding, so there is one size only",
@@ -181,7 +182,7 @@ def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     return [n] if n >= 1 else []
 """
         },
-        frozenset({"q3-example", "q3-more"}),
+        lost("q3", "example", "more"),
     ),
     Attempt(
         "the padding is taken for the total of both sides",
@@ -192,7 +193,7 @@ def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     return [m for m in range(n, n + stride) if m >= 1]
 """
         },
-        frozenset({"q3-example", "q3-more"}),
+        lost("q3", "example", "more"),
     ),
     Attempt(
         "an input of no pixels is allowed",
@@ -203,7 +204,7 @@ def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     return [m for m in range(n, n + stride) if m >= 0]
 """
         },
-        frozenset({"q3-more"}),
+        lost("q3", "more"),
     ),
     Attempt(
         "the search ends at 100 pixels",
@@ -214,7 +215,7 @@ def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     return [n for n in range(1, 100) if (n + 2 * padding - reach) // stride + 1 == out]
 """
         },
-        frozenset({"q3-more"}),
+        lost("q3", "more"),
     ),
     Attempt(
         "the extra zero goes in front",
@@ -228,7 +229,7 @@ def padding_for(n, kernel, wanted, stride=1, dilation=1):
     return total - total // 2, total // 2
 """
         },
-        frozenset({"q4-example", "q4-more"}),
+        lost("q4", "example", "more"),
     ),
     Attempt(
         "half of the kernel, whatever is wanted",
@@ -241,7 +242,7 @@ def padding_for(n, kernel, wanted, stride=1, dilation=1):
     return total // 2, total - total // 2
 """
         },
-        frozenset({"q4-example", "q4-more"}),
+        lost("q4", "example", "more"),
     ),
     Attempt(
         "the dilation is forgotten",
@@ -255,7 +256,7 @@ def padding_for(n, kernel, wanted, stride=1, dilation=1):
     return total // 2, total - total // 2
 """
         },
-        frozenset({"q4-more"}),
+        lost("q4", "more"),
     ),
     Attempt(
         "pixels that a stride leaves over are taken for too many values",
@@ -268,7 +269,7 @@ def padding_for(n, kernel, wanted, stride=1, dilation=1):
     return total // 2, total - total // 2
 """
         },
-        frozenset({"q4-example", "q4-more"}),
+        lost("q4", "example", "more"),
     ),
     Attempt(
         "the kernels are those of convolution",
@@ -285,7 +286,7 @@ def four_kernels():
     }
 """
         },
-        frozenset({"q5-more"}),
+        lost("q5", "sides"),
     ),
     Attempt(
         "rows and columns are exchanged",
@@ -302,7 +303,7 @@ def four_kernels():
     }
 """
         },
-        frozenset({"q5-more"}),
+        lost("q5", "sides", "sums"),
     ),
     Attempt(
         "sharpen takes the mean of the eight neighbours",
@@ -320,7 +321,7 @@ def four_kernels():
     }
 """
         },
-        frozenset({"q5-more"}),
+        lost("q5", "sums"),
     ),
     Attempt(
         "sums of rows and columns, divided by the sum of all, which may be 0",
@@ -331,7 +332,7 @@ def factors(K):
     return (column, row) if torch.allclose(torch.outer(column, row), K, atol=1e-5) else None
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "zeros"),
     ),
     Attempt(
         "the first row is taken, whatever stands in it",
@@ -342,7 +343,7 @@ def factors(K):
     return (column, row) if torch.allclose(torch.outer(column, row), K, atol=1e-5) else None
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "zeros"),
     ),
     Attempt(
         "all is taken for separable",
@@ -353,7 +354,7 @@ def factors(K):
     return u[:, 0] * s[0], v[0]
 """
         },
-        frozenset({"q7-example", "q7-more"}),
+        lost("q7", "example", "zeros", "sizes"),
     ),
     Attempt(
         "works for squares only",
@@ -366,7 +367,7 @@ def factors(K):
     return u[:, 0] * s[0], v[0]
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "zeros", "sizes"),
     ),
     Attempt(
         "f is cross-correlated with g, which flips one of them",
@@ -376,7 +377,7 @@ def combine(f, g):
     return torch.from_numpy(signal.correlate2d(f, g))
 """
         },
-        frozenset({"q8-example", "q8-more"}),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "h is only as large as f",
@@ -386,7 +387,7 @@ def combine(f, g):
     return torch.from_numpy(signal.convolve2d(f, g, "same"))
 """
         },
-        frozenset({"q8-example", "q8-more"}),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "the kernels are multiplied as matrices",
@@ -396,7 +397,7 @@ def combine(f, g):
     return f @ g
 """
         },
-        frozenset({"q8-example", "q8-more"}),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "the stamps replace what is below them",
@@ -411,7 +412,7 @@ def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     return X[crop[0] : X.shape[0] - crop[0], crop[1] : X.shape[1] - crop[1]]
 """
         },
-        frozenset({"q9-example", "q9-more"}),
+        lost("q9", "example", "stride", "crop"),
     ),
     Attempt(
         "without a crop, nothing is left",
@@ -426,7 +427,7 @@ def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     return X[crop[0] : -crop[0], crop[1] : -crop[1]]
 """
         },
-        frozenset({"q9-example", "q9-more"}),
+        lost("q9", "example", "stride", "crop"),
     ),
     Attempt(
         "the crop is at the top and at the left only",
@@ -437,7 +438,7 @@ def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     return X[crop[0] :, crop[1] :]
 """
         },
-        frozenset({"q9-example", "q9-more"}),
+        lost("q9", "example", "crop"),
     ),
     Attempt(
         "the stride's height and width are exchanged",
@@ -447,7 +448,7 @@ def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     return F.conv_transpose2d(Y[None, None], K[None, None], None, stride[::-1], crop)[0, 0]
 """
         },
-        frozenset({"q9-example", "q9-more"}),
+        lost("q9", "example", "stride"),
     ),
     Attempt(
         "the bias is forgotten",
@@ -461,7 +462,7 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
     return torch.cat(maps, dim=1)
 """
         },
-        frozenset({"q10-example", "q10-more"}),
+        lost("q10", "example", "table", "stride"),
     ),
     Attempt(
         "the kernels are laid on the channels in ascending order",
@@ -475,7 +476,7 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
     return torch.cat(maps, dim=1) + bias[:, None, None]
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "table"),
     ),
     Attempt(
         "the bias is added once for each input channel",
@@ -492,7 +493,7 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
     return torch.cat(maps, dim=1)
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "table", "stride"),
     ),
     Attempt(
         "only the first picture of the batch is looked at",
@@ -506,7 +507,7 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
     return torch.cat(maps, dim=1) + bias[:, None, None]
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "table"),
     ),
     Attempt(
         "the vertical stride is used in both directions",
@@ -520,7 +521,7 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
     return torch.cat(maps, dim=1) + bias[:, None, None]
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "stride"),
     ),
     Attempt(
         "the mean of the whole picture is subtracted, not that of the patch",
@@ -540,7 +541,7 @@ def similarity(image, template):
     return scores
 """
         },
-        frozenset({"q11-more"}),
+        lost("q11", "light", "flat"),
     ),
     Attempt(
         "a flat patch is divided by 0",
@@ -560,7 +561,7 @@ def similarity(image, template):
     return scores
 """
         },
-        frozenset({"q11-example", "q11-more"}),
+        lost("q11", "example", "flat"),
     ),
     Attempt(
         "the mean is subtracted in the very template that was handed in",
@@ -581,7 +582,7 @@ def similarity(image, template):
     return scores
 """
         },
-        frozenset({"q11-more"}),
+        lost("q11", "example", "light", "flat"),
     ),
     Attempt(
         "divided by the norm of the picture as it was, before the mean was subtracted",
@@ -601,7 +602,7 @@ def similarity(image, template):
     return scores
 """
         },
-        frozenset({"q11-example", "q11-more"}),
+        lost("q11", "example", "light", "flat"),
     ),
     Attempt(
         "a template of equal values scores 0 everywhere",
@@ -621,7 +622,7 @@ def similarity(image, template):
     return scores
 """
         },
-        frozenset({"q11-example", "q11-more"}),
+        lost("q11", "example", "flat"),
     ),
     Attempt(
         "an input size below 1 moves the whole range",
@@ -632,7 +633,7 @@ def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     return list(range(first, first + stride))
 """
         },
-        frozenset({"q3-example", "q3-more"}),
+        lost("q3", "example", "more"),
     ),
     Attempt(
         "a kernel of zeros is taken for not separable",
@@ -645,7 +646,7 @@ def factors(K):
     return u[:, 0] * s[0], v[0]
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "zeros"),
     ),
     Attempt(
         "f is padded on one side only",
@@ -656,7 +657,7 @@ def combine(f, g):
     return F.conv2d(padded[None, None], g.flip(0, 1)[None, None])[0, 0]
 """
         },
-        frozenset({"q8-example", "q8-more"}),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "the first channels are taken, as many as the table lists",
@@ -670,7 +671,7 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
     return torch.cat(maps, dim=1) + bias[:, None, None]
 """
         },
-        frozenset({"q10-example", "q10-more"}),
+        lost("q10", "example", "table", "stride"),
     ),
     Attempt(
         "no mean is subtracted",
@@ -684,7 +685,7 @@ def similarity(image, template):
     return (patches * template).sum(dim=(2, 3)) / norms.clamp(min=1e-9)
 """
         },
-        frozenset({"q11-example", "q11-more"}),
+        lost("q11", "example", "light", "flat"),
     ),
     Attempt(
         "divided by standard deviations of n - 1 and n values",
@@ -700,7 +701,7 @@ def similarity(image, template):
     return torch.where(spread > 0, (patches * pattern).mean(dim=(2, 3)) / spread, 0.0)
 """
         },
-        frozenset({"q11-example", "q11-more"}),
+        lost("q11", "example", "light", "flat"),
     ),
     Attempt(
         "separable is what is nearly separable",
@@ -714,7 +715,7 @@ def factors(K):
     return (column, row) if torch.allclose(torch.outer(column, row), K, atol=0.1) else None
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "sizes"),
     ),
     Attempt(
         "the lists that are given are used up",
@@ -728,7 +729,7 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
     return torch.cat(maps, dim=1)
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "example", "table", "stride"),
     ),
     Attempt(
         "a flat template is one whose deviation is exactly 0",
@@ -746,7 +747,7 @@ def similarity(image, template):
     return torch.where(norms > 1e-6, products / norms.clamp(min=1e-6), 0.0)
 """
         },
-        frozenset({"q11-example", "q11-more"}),
+        lost("q11", "example", "flat"),
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.labs.attempts import Attempt
+from tests.labs.attempts import Attempt, lost
 
 WRONG = [
     Attempt(
@@ -19,7 +19,7 @@ def on_paper():
     }
 """
         },
-        frozenset({"q1-more"}),
+        lost("q1", "input", "kernel"),
     ),
     Attempt(
         "the step goes along the gradient, uphill",
@@ -35,7 +35,7 @@ def on_paper():
     }
 """
         },
-        frozenset({"q1-more"}),
+        lost("q1", "kernel"),
     ),
     Attempt(
         "the gradient of the kernel is flipped",
@@ -50,7 +50,7 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
     return dK.flip(0, 1)
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "plain", "stride"),
     ),
     Attempt(
         "the stride is forgotten in the gradient of the kernel",
@@ -64,7 +64,7 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
     return dK
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "stride"),
     ),
     Attempt(
         "rows and columns of the stride are exchanged",
@@ -79,7 +79,7 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
     return dK
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "stride"),
     ),
     Attempt(
         "the mean over all places and not the sum",
@@ -92,7 +92,7 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
     return K.grad[0, 0]
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "plain", "stride"),
     ),
     Attempt(
         "dY slides over X without room for what a stride leaves over",
@@ -103,7 +103,7 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
     return dilated
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "stride"),
     ),
     Attempt(
         "the kernel is flipped on its way back",
@@ -118,7 +118,7 @@ def input_gradient(dY, K, size, stride=(1, 1)):
     return dX
 """
         },
-        frozenset({"q3-example", "q3-more"}),
+        lost("q3", "example", "plain", "stride"),
     ),
     Attempt(
         "the last place replaces what others left on a pixel",
@@ -133,7 +133,7 @@ def input_gradient(dY, K, size, stride=(1, 1)):
     return dX
 """
         },
-        frozenset({"q3-more"}),
+        lost("q3", "plain", "stride"),
     ),
     Attempt(
         "pixels that were never read are missing",
@@ -143,7 +143,7 @@ def input_gradient(dY, K, size, stride=(1, 1)):
     return F.conv_transpose2d(dY[None, None], K[None, None], stride=stride)[0, 0]
 """
         },
-        frozenset({"q3-example", "q3-more"}),
+        lost("q3", "example", "stride"),
     ),
     Attempt(
         "dY is multiplied in place",
@@ -156,7 +156,7 @@ def input_gradient(dY, K, size, stride=(1, 1)):
     return X.grad[0, 0]
 """
         },
-        frozenset({"q3-example", "q3-more"}),
+        lost("q3", "example", "plain", "stride"),
     ),
     Attempt(
         "the sum of the squared errors and not their mean",
@@ -175,7 +175,7 @@ def learn(X, Y, size, steps, rate):
     return kernel[0, 0], bias, losses
 """
         },
-        frozenset({"q4-example", "q4-more"}),
+        lost("q4", "example", "learned", "losses"),
     ),
     Attempt(
         "the gradients of all steps add up",
@@ -195,7 +195,7 @@ def learn(X, Y, size, steps, rate):
     return layer.weight.detach()[0, 0], layer.bias.item(), losses
 """
         },
-        frozenset({"q4-more"}),
+        lost("q4", "learned", "losses"),
     ),
     Attempt(
         "the bias is not learned",
@@ -213,7 +213,7 @@ def learn(X, Y, size, steps, rate):
     return kernel[0, 0], 0.0, losses
 """
         },
-        frozenset({"q4-example", "q4-more"}),
+        lost("q4", "example", "learned", "losses"),
     ),
     Attempt(
         "the bias gets its gradient after the kernel has moved",
@@ -231,7 +231,7 @@ def learn(X, Y, size, steps, rate):
     return kernel, bias, losses
 """
         },
-        frozenset({"q4-example", "q4-more"}),
+        lost("q4", "example", "learned", "losses"),
     ),
     Attempt(
         "the losses are those after each step",
@@ -251,7 +251,7 @@ def learn(X, Y, size, steps, rate):
     return layer.weight.detach()[0, 0], layer.bias.item(), losses
 """
         },
-        frozenset({"q4-example", "q4-more"}),
+        lost("q4", "example", "losses"),
     ),
     Attempt(
         "the bias of a layer is counted even where there is none",
@@ -271,7 +271,7 @@ def count_parameters(layers):
     return total
 """
         },
-        frozenset({"q5-example", "q5-more"}),
+        lost("q5", "example", "layers"),
     ),
     Attempt(
         "groups divide the channels on both sides",
@@ -291,7 +291,7 @@ def count_parameters(layers):
     return total
 """
         },
-        frozenset({"q5-example", "q5-more"}),
+        lost("q5", "example", "groups"),
     ),
     Attempt(
         "all kernels are taken for squares",
@@ -311,7 +311,7 @@ def count_parameters(layers):
     return total
 """
         },
-        frozenset({"q5-example", "q5-more"}),
+        lost("q5", "example", "groups", "layers"),
     ),
     Attempt(
         "only the channels out must be split evenly",
@@ -331,7 +331,7 @@ def count_parameters(layers):
     return total
 """
         },
-        frozenset({"q5-more"}),
+        lost("q5", "groups"),
     ),
     Attempt(
         "everything from the first to the last pixel, holes included",
@@ -345,7 +345,7 @@ def pixels_read(n, layers, place):
     return [i for i in range(first, last + 1) if 0 <= i < n]
 """
         },
-        frozenset({"q6-example", "q6-more"}),
+        lost("q6", "example", "holes", "padding"),
     ),
     Attempt(
         "the zeros between the layers are taken for values",
@@ -358,7 +358,7 @@ def pixels_read(n, layers, place):
     return sorted(i for i in places if 0 <= i < n)
 """
         },
-        frozenset({"q6-more"}),
+        lost("q6", "padding"),
     ),
     Attempt(
         "padding counts as pixels",
@@ -371,7 +371,7 @@ def pixels_read(n, layers, place):
     return sorted(places)
 """
         },
-        frozenset({"q6-example", "q6-more"}),
+        lost("q6", "example", "padding"),
     ),
     Attempt(
         "the layers are followed from the first to the last",
@@ -384,7 +384,7 @@ def pixels_read(n, layers, place):
     return sorted(i for i in places if 0 <= i < n)
 """
         },
-        frozenset({"q6-example", "q6-more"}),
+        lost("q6", "example", "holes", "padding"),
     ),
     Attempt(
         "the sign is taken away after the mean over the batch",
@@ -396,7 +396,7 @@ def attention(net, X, row, column):
     return gradient.mean(dim=0).sum(dim=0).abs()
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "map"),
     ),
     Attempt(
         "the batch is added up",
@@ -408,7 +408,7 @@ def attention(net, X, row, column):
     return gradient.abs().sum(dim=(0, 1))
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "map"),
     ),
     Attempt(
         "the gradient of the whole map and not of one place",
@@ -420,7 +420,7 @@ def attention(net, X, row, column):
     return gradient.abs().sum(dim=1).mean(dim=0)
 """
         },
-        frozenset({"q7-example", "q7-more"}),
+        lost("q7", "example", "kept", "map"),
     ),
     Attempt(
         "the gradients of the parameters stay behind",
@@ -432,7 +432,7 @@ def attention(net, X, row, column):
     return X.grad.abs().sum(dim=1).mean(dim=0)
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "example", "kept"),
     ),
     Attempt(
         "only the first output channel",
@@ -444,7 +444,7 @@ def attention(net, X, row, column):
     return gradient.abs().sum(dim=1).mean(dim=0)
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "map"),
     ),
     Attempt(
         "the map is expected to move as far as the row",
@@ -456,7 +456,7 @@ def smallest_shift(f, x):
             return s, s % len(f(x))
 """
         },
-        frozenset({"q8-example", "q8-more"}),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "the row moves to the left",
@@ -470,7 +470,7 @@ def smallest_shift(f, x):
                 return s, t
 """
         },
-        frozenset({"q8-example", "q8-more"}),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "no answer if only the whole row is left",
@@ -484,7 +484,7 @@ def smallest_shift(f, x):
                 return s, t
 """
         },
-        frozenset({"q8-more"}),
+        lost("q8", "more"),
     ),
     Attempt(
         "the ratio of the lengths is taken for the shift",
@@ -495,7 +495,7 @@ def smallest_shift(f, x):
     return max(n // m, 1), max(m // n, 1)
 """
         },
-        frozenset({"q8-more"}),
+        lost("q8", "more"),
     ),
     Attempt(
         "a design with holes: every dilation is the same",
@@ -508,7 +508,7 @@ def design():
     return nn.Sequential(*layers)
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "more"),
     ),
     Attempt(
         "a design that sees 29 pixels",
@@ -521,7 +521,7 @@ def design():
     return nn.Sequential(*layers)
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "more"),
     ),
     Attempt(
         "a design of fifteen plain layers",
@@ -534,7 +534,7 @@ def design():
     return nn.Sequential(*layers)
 """
         },
-        frozenset({"q10-example", "q10-more"}),
+        lost("q10", "example", "more"),
     ),
     Attempt(
         "a design without activations",
@@ -547,7 +547,7 @@ def design():
     return nn.Sequential(*layers)
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "more"),
     ),
     Attempt(
         "the kernel is made symmetric from all its numbers",
@@ -566,7 +566,7 @@ class MirrorConv(nn.Module):
         return F.conv2d(X, self.kernel(), self.bias, padding=self.weight.shape[2] // 2)
 """
         },
-        frozenset({"q11-example", "q11-more"}),
+        lost("q11", "example", "maps"),
     ),
     Attempt(
         "the kernel is mirrored top to bottom",
@@ -586,7 +586,7 @@ class MirrorConv(nn.Module):
         return F.conv2d(X, self.kernel(), self.bias, padding=self.weight.shape[3] // 2)
 """
         },
-        frozenset({"q11-example", "q11-more"}),
+        lost("q11", "example", "learn", "maps"),
     ),
     Attempt(
         "the kernel is put together once, and does not learn",
@@ -607,7 +607,7 @@ class MirrorConv(nn.Module):
         return F.conv2d(X, self.kernel(), self.bias, padding=self.full.shape[2] // 2)
 """
         },
-        frozenset({"q11-more"}),
+        lost("q11", "learn"),
     ),
     Attempt(
         "works for kernels of 3 x 3 only",
@@ -628,7 +628,7 @@ class MirrorConv(nn.Module):
         return F.conv2d(X, self.kernel(), self.bias, padding=1)
 """
         },
-        frozenset({"q11-more"}),
+        lost("q11", "learn", "maps"),
     ),
     Attempt(
         "the bias is stored and not added",
@@ -648,7 +648,7 @@ class MirrorConv(nn.Module):
         return F.conv2d(X, self.kernel(), padding=self.weight.shape[2] // 2)
 """
         },
-        frozenset({"q11-more"}),
+        lost("q11", "learn", "maps"),
     ),
     Attempt(
         "the kernel is taken for a square",
@@ -663,7 +663,7 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
     return dK
 """
         },
-        frozenset({"q2-example", "q2-more"}),
+        lost("q2", "example", "plain", "stride"),
     ),
     Attempt(
         "the maps between the layers are taken to be as long as the row",
@@ -677,7 +677,7 @@ def pixels_read(n, layers, place):
     return sorted(places)
 """
         },
-        frozenset({"q6-more"}),
+        lost("q6", "padding"),
     ),
     Attempt(
         "the sign is taken away after adding up the input channels",
@@ -689,7 +689,7 @@ def attention(net, X, row, column):
     return gradient.sum(dim=1).abs().mean(dim=0)
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "map"),
     ),
     Attempt(
         "X asks for gradients afterwards",
@@ -701,7 +701,7 @@ def attention(net, X, row, column):
     return gradient.abs().sum(dim=1).mean(dim=0)
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "kept", "map"),
     ),
     Attempt(
         "a design with a field that is not square",
@@ -714,7 +714,7 @@ def design():
     return nn.Sequential(*layers)
 """
         },
-        frozenset({"q10-more"}),
+        lost("q10", "more"),
     ),
     Attempt(
         "the kernel is symmetric in both directions",
@@ -735,7 +735,7 @@ class MirrorConv(nn.Module):
         return F.conv2d(X, self.kernel(), self.bias, padding=self.weight.shape[2] // 2)
 """
         },
-        frozenset({"q11-more"}),
+        lost("q11", "learn"),
     ),
     Attempt(
         "the same values in any order count as a shift",
@@ -751,7 +751,7 @@ def smallest_shift(f, x):
                     return s, t
 """
         },
-        frozenset({"q8-more"}),
+        lost("q8", "more"),
     ),
     Attempt(
         "the picture asks for gradients afterwards",
@@ -764,7 +764,7 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
     return K.grad[0, 0]
 """
         },
-        frozenset({"q2-more"}),
+        lost("q2", "plain", "stride"),
     ),
     Attempt(
         "the network is left in eval mode",
@@ -777,7 +777,7 @@ def attention(net, X, row, column):
     return gradient.abs().sum(dim=1).mean(dim=0)
 """
         },
-        frozenset({"q7-more"}),
+        lost("q7", "kept"),
     ),
 ]
 

@@ -1,16 +1,6 @@
 """Lab 3, the avatar classifier: what students hand in, wrong and right."""
 
-from tests.labs.attempts import Attempt
-
-
-def _both(question: str) -> frozenset[str]:
-    """Name the checks that a mistake loses which already the example shows."""
-    return frozenset({f"{question}-example", f"{question}-more"})
-
-
-def _more(question: str) -> frozenset[str]:
-    """Name the check that a mistake loses which the example does not show."""
-    return frozenset({f"{question}-more"})
+from tests.labs.attempts import Attempt, lost
 
 
 def _step(body: str) -> dict[str, str]:
@@ -78,7 +68,7 @@ def cost(layers, shape):
     return parameters, multiplications
 """
         },
-        _both("q1"),
+        lost("q1", "example", "maps", "row"),
     ),
     Attempt(
         "a kernel sees one channel only",
@@ -103,7 +93,7 @@ def cost(layers, shape):
     return parameters, multiplications
 """
         },
-        _more("q1"),
+        lost("q1", "maps"),
     ),
     Attempt(
         "pooling rounds up",
@@ -128,7 +118,7 @@ def cost(layers, shape):
     return parameters, multiplications
 """
         },
-        _more("q1"),
+        lost("q1", "maps"),
     ),
     Attempt(
         "the bias of the output is forgotten",
@@ -138,7 +128,7 @@ def widest_dense(values, budget):
     return max(0, budget // (values + 2))
 """
         },
-        _more("q2"),
+        lost("q2", "more"),
     ),
     Attempt(
         "a fractional number of units",
@@ -148,7 +138,7 @@ def widest_dense(values, budget):
     return max(0, (budget - 1) / (values + 2))
 """
         },
-        _both("q2"),
+        lost("q2", "example", "more"),
     ),
     Attempt(
         "the sum of the losses, not their mean",
@@ -160,7 +150,7 @@ def loss_and_gradient(logits, labels):
     return loss.sum().item(), torch.sigmoid(logits) - labels
 """
         },
-        _both("q3"),
+        lost("q3", "example", "batch", "large"),
     ),
     Attempt(
         "the logarithm of 0",
@@ -173,7 +163,7 @@ def loss_and_gradient(logits, labels):
     return losses.mean().item(), (p - labels) / len(logits)
 """
         },
-        _more("q3"),
+        lost("q3", "large"),
     ),
     Attempt(
         "sigmoid twice",
@@ -186,7 +176,7 @@ def loss_and_gradient(logits, labels):
     return loss.item(), (torch.sigmoid(p) - labels) / len(logits)
 """
         },
-        _both("q3"),
+        lost("q3", "example", "batch", "large"),
     ),
     Attempt(
         "the threshold is held against logits",
@@ -198,7 +188,7 @@ def confusion(logits, labels, threshold=0.5):
     return tuple(int(count.sum()) for count in counts)
 """
         },
-        _both("q4"),
+        lost("q4", "example", "counts", "threshold"),
     ),
     Attempt(
         "logits of shape (n, 1) meet labels of shape (n,)",
@@ -210,7 +200,7 @@ def confusion(logits, labels, threshold=0.5):
     return tuple(int(count.sum()) for count in counts)
 """
         },
-        _more("q4"),
+        lost("q4", "counts"),
     ),
     Attempt(
         "false positives and false negatives swapped",
@@ -222,7 +212,7 @@ def confusion(logits, labels, threshold=0.5):
     return tuple(int(count.sum()) for count in counts)
 """
         },
-        _more("q4"),
+        lost("q4", "counts", "threshold"),
     ),
     Attempt(
         "the threshold is always one half",
@@ -234,7 +224,7 @@ def confusion(logits, labels, threshold=0.5):
     return tuple(int(count.sum()) for count in counts)
 """
         },
-        _more("q4"),
+        lost("q4", "threshold"),
     ),
     Attempt(
         "what leaves comes back on the other side",
@@ -244,7 +234,7 @@ def shifted(images, down, right, fill=0.5):
     return images.roll((down, right), dims=(2, 3))
 """
         },
-        _both("q5"),
+        lost("q5", "example", "within", "beyond"),
     ),
     Attempt(
         "down and right swapped",
@@ -256,7 +246,7 @@ def shifted(images, down, right, fill=0.5):
     return moved[:, :, reach:-reach, reach:-reach]
 """
         },
-        _both("q5"),
+        lost("q5", "example", "within", "beyond"),
     ),
     Attempt(
         "the images are changed",
@@ -269,7 +259,7 @@ def shifted(images, down, right, fill=0.5):
     return images
 """
         },
-        _more("q5"),
+        lost("q5", "example", "within", "beyond"),
     ),
     Attempt(
         "over the budget",
@@ -278,12 +268,12 @@ def shifted(images, down, right, fill=0.5):
                 "nn.Linear(16, 1)", "nn.Linear(16, 1200), nn.ReLU(), nn.Linear(1200, 1)"
             )
         ),
-        _both("q6"),
+        lost("q6", "example", "layers"),
     ),
     Attempt(
         "a batch of one image loses its axis",
         _net(_LAYERS, "self.main(x).squeeze()"),
-        _more("q6"),
+        lost("q6", "logits"),
     ),
     Attempt(
         "logits of shape (n, 1)",
@@ -297,12 +287,12 @@ def classifier(images, labels):
     return net.eval()
 """
         },
-        _both("q6"),
+        lost("q6", "example", "logits"),
     ),
     Attempt(
         "no convolution at all",
         _net("nn.AvgPool2d(4), nn.Flatten(), nn.Linear(1024, 19), nn.ReLU(), nn.Linear(19, 1)"),
-        _more("q6") | _both("q10"),
+        lost("q6", "layers") | lost("q10", "example", "learns"),
     ),
     Attempt(
         "gradients not zeroed",
@@ -313,7 +303,7 @@ def classifier(images, labels):
     optimizer.step()
     return loss.item()
 """),
-        _more("q7"),
+        lost("q7", "steps"),
     ),
     Attempt(
         "sigmoid before the loss that has one",
@@ -326,7 +316,7 @@ def classifier(images, labels):
     optimizer.step()
     return loss.item()
 """),
-        _both("q7"),
+        lost("q7", "example", "steps", "mode"),
     ),
     Attempt(
         "training mode forgotten",
@@ -337,7 +327,7 @@ def classifier(images, labels):
     optimizer.step()
     return loss.item()
 """),
-        _more("q7"),
+        lost("q7", "mode"),
     ),
     Attempt(
         "gradients zeroed between backward and step",
@@ -349,7 +339,7 @@ def classifier(images, labels):
     optimizer.step()
     return loss.item()
 """),
-        _both("q7"),
+        lost("q7", "example", "steps", "mode"),
     ),
     Attempt(
         "the loss after the step",
@@ -361,7 +351,7 @@ def classifier(images, labels):
     with torch.no_grad():
         return F.binary_cross_entropy_with_logits(model(images), labels.float()).item()
 """),
-        _both("q7"),
+        lost("q7", "example", "steps", "mode"),
     ),
     Attempt(
         "the loss as a tensor",
@@ -373,7 +363,7 @@ def classifier(images, labels):
     optimizer.step()
     return loss
 """),
-        _both("q7"),
+        lost("q7", "example", "steps"),
     ),
     Attempt(
         "the last batch is dropped",
@@ -392,7 +382,7 @@ def train(model, images, labels, step, epochs, batch_size, rate, seed=0):
     return history
 """
         },
-        _both("q8"),
+        lost("q8", "example", "order", "losses"),
     ),
     Attempt(
         "the same order in every epoch",
@@ -410,7 +400,7 @@ def train(model, images, labels, step, epochs, batch_size, rate, seed=0):
     return history
 """
         },
-        _more("q8"),
+        lost("q8", "order"),
     ),
     Attempt(
         "images drawn with replacement",
@@ -427,7 +417,7 @@ def train(model, images, labels, step, epochs, batch_size, rate, seed=0):
     return history
 """
         },
-        _more("q8"),
+        lost("q8", "order"),
     ),
     Attempt(
         "the mean over batches, not over images",
@@ -443,7 +433,7 @@ def train(model, images, labels, step, epochs, batch_size, rate, seed=0):
     return history
 """
         },
-        _both("q8"),
+        lost("q8", "example", "losses"),
     ),
     Attempt(
         "images are mixed, labels are not",
@@ -460,7 +450,7 @@ def train(model, images, labels, step, epochs, batch_size, rate, seed=0):
     return history
 """
         },
-        _more("q8"),
+        lost("q8", "order"),
     ),
     Attempt(
         "a new optimizer in every epoch",
@@ -477,7 +467,7 @@ def train(model, images, labels, step, epochs, batch_size, rate, seed=0):
     return history
 """
         },
-        _more("q8"),
+        lost("q8", "adam"),
     ),
     Attempt(
         "evaluated in the mode that the model happens to be in",
@@ -490,7 +480,7 @@ def worst_mistakes(model, images, labels, count):
     return sorted(wrong, key=lambda k: -abs(logits[k].item()))[:count]
 """
         },
-        _more("q9"),
+        lost("q9", "mode"),
     ),
     Attempt(
         "the model is left in eval mode",
@@ -504,7 +494,7 @@ def worst_mistakes(model, images, labels, count):
     return sorted(wrong, key=lambda k: -abs(logits[k].item()))[:count]
 """
         },
-        _more("q9"),
+        lost("q9", "mode"),
     ),
     Attempt(
         "the largest logits, without their size",
@@ -520,7 +510,7 @@ def worst_mistakes(model, images, labels, count):
     return sorted(wrong, key=lambda k: -logits[k].item())[:count]
 """
         },
-        _both("q9"),
+        lost("q9", "example", "mistakes", "mode"),
     ),
     Attempt(
         "left in training mode",
@@ -534,7 +524,7 @@ def classifier(images, labels):
     return net
 """
         },
-        _more("q10"),
+        lost("q10", "same"),
     ),
     Attempt(
         "trained on the test images with their labels",
@@ -547,7 +537,7 @@ def classifier(images, labels):
     return net.eval()
 """
         },
-        _more("q10"),
+        lost("q10", "same", "learns"),
     ),
     Attempt(
         "first weights not seeded",
@@ -559,7 +549,7 @@ def classifier(images, labels):
     return net.eval()
 """
         },
-        _more("q10"),
+        lost("q10", "same"),
     ),
     Attempt(
         "an untrained network",
@@ -570,12 +560,12 @@ def classifier(images, labels):
     return AvatarNet().eval()
 """
         },
-        _both("q10"),
+        lost("q10", "example", "same", "learns"),
     ),
     Attempt(
         "a sigmoid at the end of the network",
         _net(_LAYERS + "nn.Sigmoid(),"),
-        _more("q6") | _both("q10"),
+        lost("q6", "logits") | lost("q10", "example", "learns"),
     ),
     Attempt(
         "probabilities are clamped before the logarithm",
@@ -587,7 +577,7 @@ def loss_and_gradient(logits, labels):
     return losses.mean().item(), (p - labels) / len(logits)
 """
         },
-        _more("q3"),
+        lost("q3", "large"),
     ),
     Attempt(
         "learning rate left at its default",
@@ -604,7 +594,7 @@ def train(model, images, labels, step, epochs, batch_size, rate, seed=0):
     return history
 """
         },
-        _more("q8"),
+        lost("q8", "adam"),
     ),
     Attempt(
         "images are moved the other way",
@@ -616,7 +606,7 @@ def shifted(images, down, right, fill=0.5):
     return moved[:, :, reach:-reach, reach:-reach]
 """
         },
-        _both("q5"),
+        lost("q5", "example", "within", "beyond"),
     ),
     Attempt(
         "a view of the images where nothing moves",
@@ -631,7 +621,7 @@ def shifted(images, down, right, fill=0.5):
     return moved[:, :, reach:-reach, reach:-reach].clone()
 """
         },
-        _more("q5"),
+        lost("q5", "within"),
     ),
     Attempt(
         "a dense net with a convolution that nothing depends on",
@@ -649,17 +639,17 @@ class AvatarNet(nn.Module):
         return self.main(x)[:, 0]
 """
         },
-        _more("q6") | _both("q10"),
+        lost("q6", "layers") | lost("q10", "example", "learns"),
     ),
     Attempt(
         "trained on the test images as well",
         {"q10": ON_MORE.format(argument="", others="test_set")},
-        _more("q10"),
+        lost("q10", "same", "learns"),
     ),
     Attempt(
         "trained on a copy of the test images, too",
         {"q10": ON_MORE.format(argument=", others=avatars()[1]", others="others")},
-        _more("q10"),
+        lost("q10", "learns"),
     ),
     Attempt(
         "a first seed that does well on the test images",
@@ -678,7 +668,7 @@ def classifier(images, labels):
     return best[1]
 """
         },
-        _more("q10"),
+        lost("q10", "same", "learns"),
     ),
 ]
 

@@ -1,17 +1,15 @@
 """Lab 4, where is Waldo: what students hand in, wrong and right."""
 
-from tests.labs.attempts import Attempt
+from tests.labs.attempts import Attempt, lost
 
-
-def _both(question: str) -> frozenset[str]:
-    """Name the checks that a mistake loses which already the example shows."""
-    return frozenset({f"{question}-example", f"{question}-more"})
-
-
-def _more(question: str) -> frozenset[str]:
-    """Name the check that a mistake loses which the example does not show."""
-    return frozenset({f"{question}-more"})
-
+# The first half of question 9, right.
+COARSE = """
+def coarse_to_fine(score, shape, stride, count):
+    asked = {
+        (row, column): score(row, column)
+        for row in range(0, shape[0], stride)
+        for column in range(0, shape[1], stride)
+    }"""
 
 WRONG = [
     Attempt(
@@ -25,7 +23,7 @@ def make_template(examples):
     return template / length if length > 0 else template
 """
         },
-        _more("q1"),
+        lost("q1", "more"),
     ),
     Attempt(
         "template not zero-mean",
@@ -37,7 +35,7 @@ def make_template(examples):
     return template / length if length > 0 else template
 """
         },
-        _both("q1"),
+        lost("q1", "example", "more"),
     ),
     Attempt(
         "the examples are changed",
@@ -50,7 +48,7 @@ def make_template(examples):
     return template / length if length > 0 else template
 """
         },
-        _more("q1"),
+        lost("q1", "example", "more"),
     ),
     Attempt(
         "template of a constant picture is NaN",
@@ -61,7 +59,7 @@ def make_template(examples):
     return template / template.norm()
 """
         },
-        _more("q1"),
+        lost("q1", "more"),
     ),
     Attempt(
         "divided by the standard deviation, not by the length",
@@ -74,7 +72,7 @@ def make_template(examples):
     return template / spread if spread > 0 else template
 """
         },
-        _both("q1"),
+        lost("q1", "example", "more"),
     ),
     Attempt(
         "the template of the score is taken as zero-mean",
@@ -86,7 +84,7 @@ def normalised_score(patch, template):
     return (patch * template).sum().item() / lengths if lengths > 0 else 0.0
 """
         },
-        _both("q2"),
+        lost("q2", "example", "score", "constant"),
     ),
     Attempt(
         "0 / 0 for a constant patch",
@@ -97,7 +95,7 @@ def normalised_score(patch, template):
     return ((patch * template).sum() / (patch.norm() * template.norm())).item()
 """
         },
-        _more("q2"),
+        lost("q2", "constant"),
     ),
     Attempt(
         "patch and template are changed",
@@ -110,7 +108,7 @@ def normalised_score(patch, template):
     return (patch * template).sum().item() / lengths if lengths > 0 else 0.0
 """
         },
-        _more("q2"),
+        lost("q2", "example", "score", "constant"),
     ),
     Attempt(
         "the size of the score, without its sign",
@@ -122,7 +120,7 @@ def normalised_score(patch, template):
     return abs((patch * template).sum().item()) / lengths if lengths > 0 else 0.0
 """
         },
-        _more("q2"),
+        lost("q2", "score"),
     ),
     Attempt(
         "only the first channel is compared",
@@ -144,7 +142,7 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     return scores
 """
         },
-        _more("q3"),
+        lost("q3", "patches"),
     ),
     Attempt(
         "padding and stride are (columns, rows)",
@@ -160,7 +158,7 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     return (patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9)
 """
         },
-        _both("q3"),
+        lost("q3", "example", "slide"),
     ),
     Attempt(
         "zeros only above and left",
@@ -176,7 +174,7 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     return (patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9)
 """
         },
-        _both("q3"),
+        lost("q3", "example", "slide"),
     ),
     Attempt(
         "the edge is repeated instead of zeros",
@@ -193,7 +191,7 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     return (patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9)
 """
         },
-        _both("q3"),
+        lost("q3", "example", "slide"),
     ),
     Attempt(
         "the kernel is flipped",
@@ -209,7 +207,7 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     return (patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9)
 """
         },
-        _both("q3"),
+        lost("q3", "example", "patches", "slide", "constant"),
     ),
     Attempt(
         "normalised by the whole scene, not by the patch",
@@ -222,7 +220,7 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     return products / (scene.norm() * kernel.norm()).clamp(min=1e-9)
 """
         },
-        _both("q3"),
+        lost("q3", "example", "patches", "slide", "constant"),
     ),
     Attempt(
         "the flat index divided by the height",
@@ -234,7 +232,7 @@ def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     return row, column * stride[1] - padding[1] + size[1] // 2
 """
         },
-        _both("q4"),
+        lost("q4", "example", "centre", "slide"),
     ),
     Attempt(
         "padding offset forgotten",
@@ -245,7 +243,7 @@ def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     return row * stride[0] + size[0] // 2, column * stride[1] + size[1] // 2
 """
         },
-        _both("q4"),
+        lost("q4", "example", "slide"),
     ),
     Attempt(
         "stride forgotten on the way back",
@@ -256,7 +254,7 @@ def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     return row - padding[0] + size[0] // 2, column - padding[1] + size[1] // 2
 """
         },
-        _both("q4"),
+        lost("q4", "example", "slide"),
     ),
     Attempt(
         "the corner of the patch, not its centre",
@@ -267,7 +265,7 @@ def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     return row * stride[0] - padding[0], column * stride[1] - padding[1]
 """
         },
-        _both("q4"),
+        lost("q4", "example", "centre", "slide"),
     ),
     Attempt(
         "the centre of an even template is a pixel too low",
@@ -279,7 +277,7 @@ def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     return row, column * stride[1] - padding[1] + (size[1] - 1) // 2
 """
         },
-        _more("q4"),
+        lost("q4", "centre"),
     ),
     Attempt(
         "of equal scores the last",
@@ -291,7 +289,7 @@ def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     return row, column * stride[1] - padding[1] + size[1] // 2
 """
         },
-        _more("q4"),
+        lost("q4", "centre"),
     ),
     Attempt(
         "one stride for rows and columns",
@@ -303,7 +301,7 @@ def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     return row, column * stride[1] - padding[1] + size[1] // 2
 """
         },
-        _more("q4"),
+        lost("q4", "slide"),
     ),
     Attempt(
         "channels are not multiplied",
@@ -318,7 +316,7 @@ def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     return entries, entries * template_shape[1] * template_shape[2], pixels
 """
         },
-        _more("q5"),
+        lost("q5", "work"),
     ),
     Attempt(
         "centres outside the scene count",
@@ -331,7 +329,7 @@ def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     return entries, entries * math.prod(template_shape), entries
 """
         },
-        _more("q5"),
+        lost("q5", "pixels"),
     ),
     Attempt(
         "padding is counted on one side",
@@ -346,7 +344,7 @@ def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     return entries, entries * math.prod(template_shape), pixels
 """
         },
-        _both("q5"),
+        lost("q5", "example", "work", "pixels"),
     ),
     Attempt(
         "a template that does not fit has a negative number of places",
@@ -361,7 +359,7 @@ def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     return entries, entries * math.prod(template_shape), pixels
 """
         },
-        _more("q5"),
+        lost("q5", "work"),
     ),
     Attempt(
         "an entry survives only if it is the highest around it",
@@ -378,7 +376,7 @@ def peaks(scores, threshold, reach):
     return sorted(found, key=lambda place: -scores[place])
 """
         },
-        _both("q6"),
+        lost("q6", "example", "reach", "limits"),
     ),
     Attempt(
         "no suppression at all",
@@ -389,7 +387,7 @@ def peaks(scores, threshold, reach):
     return sorted(found, key=lambda place: -scores[place])
 """
         },
-        _both("q6"),
+        lost("q6", "example", "reach", "limits"),
     ),
     Attempt(
         "discarded entries get a score of 0",
@@ -405,7 +403,7 @@ def peaks(scores, threshold, reach):
     return kept
 """
         },
-        _more("q6"),
+        lost("q6", "limits"),
     ),
     Attempt(
         "the score map is changed",
@@ -421,7 +419,7 @@ def peaks(scores, threshold, reach):
     return kept
 """
         },
-        _more("q6"),
+        lost("q6", "example", "reach", "limits"),
     ),
     Attempt(
         "a score that equals the threshold is dropped",
@@ -437,7 +435,7 @@ def peaks(scores, threshold, reach):
     return kept
 """
         },
-        _more("q6"),
+        lost("q6", "limits"),
     ),
     Attempt(
         "a negative start of a slice near the edge",
@@ -454,7 +452,7 @@ def peaks(scores, threshold, reach):
     return kept
 """
         },
-        _more("q6"),
+        lost("q6", "reach"),
     ),
     Attempt(
         "every place near Waldo is right",
@@ -469,7 +467,7 @@ def precision_recall(found, truth, distance):
     return right / answers if answers else 1.0, hits / waldos if waldos else 1.0
 """
         },
-        _more("q7"),
+        lost("q7", "near"),
     ),
     Attempt(
         "the mean of the precisions of the scenes",
@@ -485,7 +483,7 @@ def precision_recall(found, truth, distance):
     return sum(precisions) / len(precisions), hits / waldos if waldos else 1.0
 """
         },
-        _both("q7"),
+        lost("q7", "example", "near", "nothing"),
     ),
     Attempt(
         "rows and columns are compared one by one",
@@ -503,7 +501,7 @@ def precision_recall(found, truth, distance):
     return right / answers if answers else 1.0, right / waldos if waldos else 1.0
 """
         },
-        _more("q7"),
+        lost("q7", "near"),
     ),
     Attempt(
         "only the best place of a scene is looked at",
@@ -518,7 +516,7 @@ def precision_recall(found, truth, distance):
     return right / answers if answers else 1.0, right / waldos if waldos else 1.0
 """
         },
-        _more("q7"),
+        lost("q7", "near"),
     ),
     Attempt(
         "recall over all scenes, also those without Waldo",
@@ -533,7 +531,7 @@ def precision_recall(found, truth, distance):
     return right / answers if answers else 1.0, right / len(truth)
 """
         },
-        _more("q7"),
+        lost("q7", "nothing"),
     ),
     Attempt(
         "the share of all patches, not of the Waldos",
@@ -544,7 +542,7 @@ def threshold_for(scores, is_waldo, recall):
     return ordered[math.ceil(recall * len(ordered)) - 1]
 """
         },
-        _both("q8"),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "rounded down, one Waldo too few",
@@ -555,7 +553,7 @@ def threshold_for(scores, is_waldo, recall):
     return waldos[max(0, int(recall * len(waldos)) - 1)]
 """
         },
-        _both("q8"),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "the lowest Waldo, whatever the share",
@@ -565,7 +563,7 @@ def threshold_for(scores, is_waldo, recall):
     return scores[is_waldo].min().item()
 """
         },
-        _both("q8"),
+        lost("q8", "example", "more"),
     ),
     Attempt(
         "the whole map is asked for",
@@ -576,7 +574,7 @@ def coarse_to_fine(score, shape, stride, count):
     return max(every, key=lambda place: score(*place))
 """
         },
-        _both("q9"),
+        lost("q9", "example", "asked", "answer"),
     ),
     Attempt(
         "candidates are asked for a second time",
@@ -597,18 +595,12 @@ def coarse_to_fine(score, shape, stride, count):
     return min(fine, key=lambda place: (-fine[place], place))
 """
         },
-        _both("q9"),
+        lost("q9", "example", "asked"),
     ),
     Attempt(
         "the fine search looks only below and to the right",
         {
-            "q9": """
-def coarse_to_fine(score, shape, stride, count):
-    asked = {
-        (row, column): score(row, column)
-        for row in range(0, shape[0], stride)
-        for column in range(0, shape[1], stride)
-    }
+            "q9": f"""{COARSE}
     for i, j in sorted(asked, key=lambda place: (-asked[place], place))[:count]:
         for row in range(i, min(shape[0], i + stride)):
             for column in range(j, min(shape[1], j + stride)):
@@ -617,18 +609,12 @@ def coarse_to_fine(score, shape, stride, count):
     return min(asked, key=lambda place: (-asked[place], place))
 """
         },
-        _both("q9"),
+        lost("q9", "example", "asked", "answer"),
     ),
     Attempt(
         "only one candidate",
         {
-            "q9": """
-def coarse_to_fine(score, shape, stride, count):
-    asked = {
-        (row, column): score(row, column)
-        for row in range(0, shape[0], stride)
-        for column in range(0, shape[1], stride)
-    }
+            "q9": f"""{COARSE}
     i, j = min(asked, key=lambda place: (-asked[place], place))
     for row in range(max(0, i - stride + 1), min(shape[0], i + stride)):
         for column in range(max(0, j - stride + 1), min(shape[1], j + stride)):
@@ -637,7 +623,7 @@ def coarse_to_fine(score, shape, stride, count):
     return min(asked, key=lambda place: (-asked[place], place))
 """
         },
-        _more("q9"),
+        lost("q9", "asked", "answer"),
     ),
     Attempt(
         "no padding, and corners instead of centres",
@@ -647,7 +633,7 @@ def detect(scene, template, threshold):
     return peaks(score_map(scene, template), threshold, tuple(template.shape[1:]))
 """
         },
-        _both("q10"),
+        lost("q10", "example", "crowds", "edge"),
     ),
     Attempt(
         "no padding: blind at the edge",
@@ -659,7 +645,7 @@ def detect(scene, template, threshold):
     return [(row + high // 2, column + wide // 2) for row, column in found]
 """
         },
-        _more("q10"),
+        lost("q10", "edge"),
     ),
     Attempt(
         "half of the template is added although the scene was padded",
@@ -672,7 +658,7 @@ def detect(scene, template, threshold):
     return [(row + high // 2, column + wide // 2) for row, column in found]
 """
         },
-        _both("q10"),
+        lost("q10", "example", "crowds", "edge"),
     ),
     Attempt(
         "there is always one Waldo",
@@ -684,7 +670,7 @@ def detect(scene, template, threshold):
     return [divmod(scores.argmax().item(), scores.shape[1])]
 """
         },
-        _more("q10"),
+        lost("q10", "crowds", "edge"),
     ),
     Attempt(
         "reach is twice the template",
@@ -696,7 +682,7 @@ def detect(scene, template, threshold):
     return peaks(scores, threshold, (2 * high, 2 * wide))
 """
         },
-        _more("q10"),
+        lost("q10", "edge"),
     ),
     Attempt(
         "padding for the size of Waldo only",
@@ -706,7 +692,7 @@ def detect(scene, template, threshold):
     return peaks(score_map(scene, template, padding=(15, 8)), threshold, (31, 17))
 """
         },
-        _more("q10"),
+        lost("q10", "edge"),
     ),
     Attempt(
         "suppression reaches three entries, not the template",
@@ -718,7 +704,7 @@ def detect(scene, template, threshold):
     return peaks(scores, threshold, (3, 3))
 """
         },
-        _more("q10"),
+        lost("q10", "edge"),
     ),
     Attempt(
         "channels are scored one by one and averaged",
@@ -736,28 +722,21 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     return torch.stack(maps).mean(0)
 """
         },
-        _more("q3"),
+        lost("q3", "patches"),
     ),
     Attempt(
         "of equal scores the one that was asked for first",
         {
-            "q9": """
-def coarse_to_fine(score, shape, stride, count):
-    asked = {
-        (r, c): score(r, c)
-        for r in range(0, shape[0], stride)
-        for c in range(0, shape[1], stride)
-    }
-    best = sorted(asked, key=lambda place: (-asked[place], place))[:count]
-    for i, j in best:
-        for r in range(max(0, i - stride + 1), min(shape[0], i + stride)):
-            for c in range(max(0, j - stride + 1), min(shape[1], j + stride)):
-                if (r, c) not in asked:
-                    asked[r, c] = score(r, c)
+            "q9": f"""{COARSE}
+    for i, j in sorted(asked, key=lambda place: (-asked[place], place))[:count]:
+        for row in range(max(0, i - stride + 1), min(shape[0], i + stride)):
+            for column in range(max(0, j - stride + 1), min(shape[1], j + stride)):
+                if (row, column) not in asked:
+                    asked[row, column] = score(row, column)
     return max(asked, key=asked.get)
 """
         },
-        frozenset({"q9-more"}),
+        lost("q9", "answer"),
     ),
 ]
 
