@@ -19,7 +19,7 @@ from tests.labs.small import plain, submission, write_lab
 
 pytestmark = pytest.mark.sandbox
 SOURCE = Path(__file__).parents[1] / "labs" / "source"
-LIMITS = Limits(cell=5, total=90, memory=2**30, output=10**6)
+LIMITS = Limits(cell=2, total=60, memory=2**30, output=10**6)
 # What only the judge knows. (What an assert says when it fails is shown to students.)
 SECRETS = ("142.5", "-17.0", "71.25", "allclose(twice(secret", "sum([largest")
 WRONG = "def twice(X):\n    return X + 3\n"

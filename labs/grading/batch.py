@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Outcome:
     before: bool = False
 
 
+@contextmanager
 def grade_batch(
     hand_ins: Sequence[HandIn],
     lab: Lab,
@@ -59,8 +61,11 @@ def grade_batch(
     unsafe: bool = False,
     again: Collection[str] = (),
     seed: str = "",
-) -> Iterator[Outcome]:
-    """Yield what happened to every submission, in the order in which results arrive.
+) -> Iterator[Iterator[Outcome]]:
+    """Start to grade, and give what happened to every submission, in the order of arrival.
+
+    The workers get ready while the caller still prepares what it does with the outcomes; nothing of
+    a student's is graded before the caller asks for it.
 
     Args:
         hand_ins: What the students handed in.
@@ -77,21 +82,24 @@ def grade_batch(
         ValueError: The reference does not get all points there, or a blank lab gets some.
         ConnectionError: The scheduler cannot be reached, or has no workers, or stopped.
     """
+    done: list[Outcome] = []
     waiting = deque[HandIn]()
     for hand_in in hand_ins:
         notebook, problem = _read(hand_in)
         digests = _digests(notebook, lab)
         known = None if hand_in.student in again else _stored(folder, hand_in.student, digests)
         if problem:
-            yield Outcome(Result(hand_in.student, lab.name, "needs a person", problem))
+            done.append(Outcome(Result(hand_in.student, lab.name, "needs a person", problem)))
         elif known:
-            yield Outcome(known, digests["submission"], before=True)
+            done.append(Outcome(known, digests["submission"], before=True))
         else:
             waiting.append(hand_in)
-    if waiting:
-        with _client(scheduler) as client:
-            _check(client, lab, unsafe, seed)
-            yield from _grade_all(client, waiting, lab, folder, unsafe, seed)
+    if not waiting:
+        yield iter(done)
+        return
+    with _client(scheduler) as client:
+        own = _grade_own(client, lab, unsafe, seed)
+        yield chain(done, _grade_all(client, own, waiting, lab, folder, unsafe, seed))
 
 
 def check(lab: Lab, *, scheduler: str | None = None, unsafe: bool = False) -> None:
@@ -103,18 +111,22 @@ def check(lab: Lab, *, scheduler: str | None = None, unsafe: bool = False) -> No
         unsafe: Grade without a sandbox.
     """
     with _client(scheduler) as client:
-        _check(client, lab, unsafe, "")
+        _check(_grade_own(client, lab, unsafe, ""), lab)
 
 
-def _check(client: Client, lab: Lab, unsafe: bool, seed: str) -> None:
-    """Raise ValueError if the solution does not get all points there, or a blank lab gets some."""
-    futures = {
+def _grade_own(client: Client, lab: Lab, unsafe: bool, seed: str) -> dict[bool, Future[Result]]:
+    """Let the solution of the lab (True) and a lab that was left empty (False) be graded."""
+    return {
         solved: client.submit(
             _grade, lab.notebook(solved=solved), "", lab, unsafe, seed, pure=False
         )
         for solved in (True, False)
     }
-    for solved, future in futures.items():
+
+
+def _check(own: dict[bool, Future[Result]], lab: Lab) -> None:
+    """Raise ValueError if the solution does not get all points there, or a blank lab gets some."""
+    for solved, future in own.items():
         result, _ = _take(future, "", lab)
         for check in lab.checks:
             wanted = check.points if solved else 0
@@ -131,8 +143,15 @@ def _check(client: Client, lab: Lab, unsafe: bool, seed: str) -> None:
 
 
 def _grade_all(
-    client: Client, waiting: deque[HandIn], lab: Lab, folder: Path, unsafe: bool, seed: str
+    client: Client,
+    own: dict[bool, Future[Result]],
+    waiting: deque[HandIn],
+    lab: Lab,
+    folder: Path,
+    unsafe: bool,
+    seed: str,
 ) -> Iterator[Outcome]:
+    _check(own, lab)
     running: dict[Future[Result], tuple[HandIn, bytes]] = {}
     arriving = as_completed()
     while waiting or running:
