@@ -35,11 +35,10 @@ class Pipe:
             raise ValueError(f"a message of {len(message) / 1e6:.0f} MB is too large")
         left = memoryview(struct.pack("<I", len(message)) + message)
         while left:
-            self._wait(until, write=True)
             try:
                 left = left[self.end.send(left, socket.MSG_DONTWAIT) :]
             except BlockingIOError:
-                continue
+                self._wait(until, write=True)
             except OSError as error:
                 raise Gone from error
 
@@ -53,10 +52,10 @@ class Pipe:
     def _read(self, size: int, until: float | None) -> bytearray:
         data = bytearray()
         while len(data) < size:
-            self._wait(until, write=False)
             try:
                 part = self.end.recv(min(size - len(data), 2**20), socket.MSG_DONTWAIT)
             except BlockingIOError:
+                self._wait(until, write=False)
                 continue
             except OSError as error:
                 raise Gone from error
