@@ -129,12 +129,12 @@ CELLS = {
     "a verdict among the outputs": """
         import sys
         Student = sys.modules["labs.grading.student"].Student
-        Student.serve = lambda self, told: self.pipe.send(b'V{"error": ""}')
+        Student.serve = lambda self, told: self.pipe.send(b'V', b'{"error": ""}')
         """,
     "a control message": """
         import sys
         Student = sys.modules["labs.grading.student"].Student
-        Student.serve = lambda self, told: self.pipe.send(b'H{"check": "q2-more"}')
+        Student.serve = lambda self, told: self.pipe.send(b'H', b'{"check": "q2-more"}')
         """,
     "the connection is shut": "import os; os.close(3)",
     "the connection is read": """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labs.grading.lab import Lab
-from labs.grading.pipe import Gone, Late, clean
+from labs.grading.pipe import Data, Gone, Late, clean
 from labs.grading.sandbox import START, Limits, Process, SandboxError, start
 from labs.grading.submission import LARGEST, prepare
 
@@ -292,7 +292,7 @@ class _Run:
             else:
                 judge.send(b"S", reply, GRACE)
 
-    def _answer(self, student: Process, question: bytes, end: float) -> tuple[str, bytes]:
+    def _answer(self, student: Process, question: Data, end: float) -> tuple[str, Data]:
         """Return why there is no answer, or "" and the answer."""
         try:
             student.send(b"S", question, max(GRACE, end - time.monotonic()))
@@ -313,7 +313,7 @@ class _Run:
                 process.close()
 
 
-def _told(message: bytes) -> list[Any] | None:
+def _told(message: Data) -> list[Any] | None:
     """Return what a student's process says of a cell, or None if that cannot be."""
     try:
         told: list[Any] = json.loads(message)

@@ -89,12 +89,12 @@ class Judge(Peer):
             return {"error": _words(error, hidden)}
         return {"error": ""}
 
-    def receive(self) -> bytes:
+    def receive(self) -> bytearray:
         """Return the student's next message; the grader may say instead that there is none."""
-        message = self.pipe.receive()
-        if message[:1] != b"S":
-            raise Stopped(json.loads(message[1:])["stop"])
-        return message[1:]
+        kind, message = self.pipe.receive()
+        if kind != b"S":
+            raise Stopped(json.loads(message)["stop"])
+        return message
 
     def ask(self, *args: Any, **kwargs: Any) -> Any:
         """Ask, and let an error of a function that was asked back end the check."""
@@ -141,13 +141,13 @@ def _words(error: BaseException, hidden: bool) -> str:
 def serve(pipe: Pipe) -> None:
     """Run the checks that the grader names, until it is gone."""
     with contextlib.suppress(Gone):
-        told = json.loads(pipe.receive()[1:])
+        told = json.loads(pipe.receive()[1])
         try:
             judge = Judge(pipe, told)
         except Exception as error:
-            pipe.send(b"V" + json.dumps({"setup": f"{type(error).__name__}: {error}"}).encode())
+            pipe.send(b"V", json.dumps({"setup": f"{type(error).__name__}: {error}"}).encode())
             return
-        pipe.send(b"V" + json.dumps({"setup": ""}).encode())
+        pipe.send(b"V", json.dumps({"setup": ""}).encode())
         while True:
-            verdict = judge.check(json.loads(pipe.receive()[1:])["check"])
-            pipe.send(b"V" + json.dumps(verdict).encode())
+            verdict = judge.check(json.loads(pipe.receive()[1])["check"])
+            pipe.send(b"V", json.dumps(verdict).encode())

@@ -39,18 +39,18 @@ class Peer(Wire):
         self.pipe = pipe
         self.graphs: dict[int, tuple[torch.Tensor, list[torch.Tensor]]] = {}
         self.copies: list[nn.Module] = []
-        self.asked = 0
+        self.asked = self.made = 0  # questions, and graphs
         self.changed = False
 
     # What the two sides do differently.
 
-    def receive(self) -> bytes:
+    def receive(self) -> bytearray:
         """Return the next message of the other side."""
         raise NotImplementedError
 
     def send(self, message: bytes) -> None:
         """Send a message to the other side."""
-        self.pipe.send(b"S" + message)
+        self.pipe.send(b"S", message)
 
     def perform(self, what: list[Any], of: Any, args: Any, kwargs: Any) -> Any:
         """Do what the other side asks for."""
@@ -171,7 +171,7 @@ class Peer(Wire):
         with torch.enable_grad():
             result = self.perform(what, of, args, kwargs)
         if isinstance(result, torch.Tensor) and result.requires_grad:
-            answer["graph"] = self.asked = self.asked + 1
+            answer["graph"] = self.made = self.made + 1
             self.graphs[answer["graph"]] = result, leaves(args, of)
             while len(self.graphs) > MOST_GRAPHS:
                 del self.graphs[next(iter(self.graphs))]

@@ -1,4 +1,7 @@
-"""One end of a connection between two processes, for whole messages of bounded length."""
+"""One end of a connection between two processes, for whole messages of bounded length.
+
+A message has a kind, one byte. Its data is not copied on the way: batches of pictures cross here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import struct
 import time
 
 LARGEST = 128 * 2**20  # bytes of a message
+Data = bytes | bytearray
 
 
 class Garbage(Exception):
@@ -29,11 +33,15 @@ class Pipe:
         self.end = end
         end.setblocking(True)
 
-    def send(self, message: bytes, until: float | None = None) -> None:
+    def send(self, kind: bytes, message: Data, until: float | None = None) -> None:
         """Send a message; raise Late if the other side does not take it in time."""
         if len(message) > LARGEST:
             raise ValueError(f"a message of {len(message) / 1e6:.0f} MB is too large")
-        left = memoryview(struct.pack("<I", len(message)) + message)
+        self._write(struct.pack("<I", 1 + len(message)) + kind, until)
+        self._write(message, until)
+
+    def _write(self, data: Data, until: float | None) -> None:
+        left = memoryview(data)
         while left:
             try:
                 left = left[self.end.send(left, socket.MSG_DONTWAIT) :]
@@ -42,26 +50,27 @@ class Pipe:
             except OSError as error:
                 raise Gone from error
 
-    def receive(self, until: float | None = None) -> bytes:
-        """Return the next message; raise Late if the whole of it has not come in time."""
-        size: int = struct.unpack("<I", self._read(4, until))[0]
-        if size > LARGEST:
+    def receive(self, until: float | None = None) -> tuple[bytes, bytearray]:
+        """Return the next message and its kind; raise Late if not all of it has come in time."""
+        size, kind = struct.unpack("<Ic", self._read(5, until))
+        if not 1 <= size <= LARGEST + 1:
             raise Garbage(f"a message of {size / 1e6:.0f} MB")
-        return bytes(self._read(size, until))
+        return kind, self._read(size - 1, until)
 
     def _read(self, size: int, until: float | None) -> bytearray:
-        data = bytearray()
-        while len(data) < size:
+        data = bytearray(size)
+        left = memoryview(data)
+        while left:
             try:
-                part = self.end.recv(min(size - len(data), 2**20), socket.MSG_DONTWAIT)
+                count = self.end.recv_into(left, flags=socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._wait(until, write=False)
                 continue
             except OSError as error:
                 raise Gone from error
-            if not part:
+            if not count:
                 raise Gone
-            data += part
+            left = left[count:]
         return data
 
     def _wait(self, until: float | None, *, write: bool) -> None:

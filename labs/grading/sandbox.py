@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from labs.grading.lab import Lab
-from labs.grading.pipe import Garbage, Gone, Late, Pipe
+from labs.grading.pipe import Data, Garbage, Gone, Late, Pipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "/usr /bin /sbin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives /etc/fonts"
@@ -80,16 +80,16 @@ class Process:
         self._open.callback(here.close)
         self._open.callback(self._there.close)
 
-    def send(self, kind: bytes, message: bytes | dict[str, Any], seconds: float) -> None:
+    def send(self, kind: bytes, message: Data | dict[str, Any], seconds: float) -> None:
         """Send a message of a kind: `S` for what judge and student say to each other, or `H`."""
-        words = message if isinstance(message, bytes) else json.dumps(message).encode()
+        words = json.dumps(message).encode() if isinstance(message, dict) else message
         try:
-            self._pipe.send(kind + words, time.monotonic() + seconds)
+            self._pipe.send(kind, words, time.monotonic() + seconds)
         except Late:
             self.kill()
             raise Gone from None
 
-    def receive(self, until: float) -> tuple[bytes, bytes]:
+    def receive(self, until: float) -> tuple[bytes, bytearray]:
         """Return the kind of the next message, and the message.
 
         Raises:
@@ -102,8 +102,7 @@ class Process:
                 end = self._pipe.end
                 left = max(0.0, min(LOOK, until - time.monotonic()))
                 if select.select([end], [], [], left)[0]:
-                    message = self._pipe.receive(max(until, time.monotonic() + 1))
-                    return message[:1], message[1:]
+                    return self._pipe.receive(max(until, time.monotonic() + 1))
                 if time.monotonic() >= until:
                     raise Late
         except (Gone, Garbage):

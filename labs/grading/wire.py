@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from labs.grading.pipe import LARGEST, Garbage, clean
+from labs.grading.pipe import LARGEST, Data, Garbage, clean
 
 MOST_TEXT = 8 * 2**20  # bytes of its JSON
 DEEPEST = 30  # lists within lists
@@ -107,11 +107,11 @@ class Wire:
         head = struct.pack("<I", len(text)) + text
         return b"".join([head, *packer.blobs]), packer.met
 
-    def load(self, message: bytes) -> Any:
+    def load(self, message: Data) -> Any:
         """Return the value of a message, or raise Garbage."""
         return self.unpack(message)[0]
 
-    def unpack(self, message: bytes) -> tuple[Any, list[Any]]:
+    def unpack(self, message: Data) -> tuple[Any, list[Any]]:
         """Return a value, and the arrays, lists and dictionaries in it, in order."""
         try:
             size = struct.unpack("<I", message[:4])[0]
@@ -229,7 +229,7 @@ class _Packer:
 
     def __init__(self, wire: Wire, tokens: list[Any], fresh: bool) -> None:
         self.wire = wire
-        self.blobs: list[bytes] = []
+        self.blobs: list[bytes | memoryview] = []
         self.size = 0
         self.met: list[Any] = []
         self.views = [
@@ -257,7 +257,7 @@ class _Packer:
             return {"number": [value.dtype.name, self._blob(value.tobytes())]}
         if isinstance(value, np.ndarray) and value.dtype.name in ARRAYS:
             self.met.append(value)
-            raw = self._blob(np.ascontiguousarray(value).tobytes())
+            raw = self._blob(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
             return {"array": [value.dtype.name, list(value.shape), raw]}
         for kind in (int, float, str):
             if isinstance(value, kind):
@@ -282,7 +282,7 @@ class _Packer:
             return {"function": self.wire.number(value)}
         return {"other": type(value).__name__}
 
-    def _blob(self, raw: bytes) -> int:
+    def _blob(self, raw: bytes | memoryview) -> int:
         self.blobs.append(raw)
         self.size += len(raw)
         if self.size > LARGEST:
@@ -306,7 +306,7 @@ class _Packer:
             plain = plain.contiguous()
         stride = plain.stride()
         flat = plain.as_strided((_reach(plain.shape, stride),), (1,))
-        raw = flat.contiguous().view(torch.uint8).numpy().tobytes()
+        raw = flat.contiguous().view(torch.uint8).numpy().data
         self.met.append(value)
         where = self._blob(raw)
         return {"tensor": [NAMES[value.dtype], list(value.shape), list(stride), where, asks]}
@@ -371,10 +371,10 @@ class _Reader:
         made.update((self.read(k, depth), self.read(v, depth)) for k, v in content)
         return made
 
-    def _raw(self, where: Any, size: int) -> bytearray:
+    def _raw(self, where: Any, size: int) -> memoryview:
         if type(where) is not int or where < 0 or where + size > len(self.blobs):
             raise Garbage("data that is not there")
-        return bytearray(self.blobs[where : where + size])
+        return self.blobs[where : where + size]
 
     def _bytes(self, content: Any, depth: int) -> bytes:
         where, size = content
@@ -397,7 +397,8 @@ class _Reader:
         dtype, count = np.dtype(name), int(np.prod(shape, dtype=object))
         if count * dtype.itemsize > LARGEST:
             raise Garbage("a large array")
-        return np.frombuffer(self._raw(where, count * dtype.itemsize), dtype).reshape(shape)
+        raw = bytearray(self._raw(where, count * dtype.itemsize))
+        return np.frombuffer(raw, dtype).reshape(shape)
 
     def _tensor(self, content: Any, depth: int) -> torch.Tensor:
         name, shape, stride, where, asks = content
@@ -405,7 +406,7 @@ class _Reader:
         count, reach = int(np.prod(shape, dtype=object)), _reach(shape, stride)
         if max(count, reach) * dtype.itemsize > LARGEST:
             raise Garbage("a large tensor")
-        raw = self._raw(where, reach * dtype.itemsize)
+        raw = bytearray(self._raw(where, reach * dtype.itemsize))
         flat = torch.frombuffer(raw, dtype=dtype) if reach else torch.empty(0, dtype=dtype)
         made = flat.as_strided(shape, stride)
         if asks is True and (dtype.is_floating_point or dtype.is_complex):
