@@ -105,6 +105,24 @@ def test_arrays_and_numbers_of_numpy(sides: tuple[Side, Side]) -> None:
 
 @pytest.mark.parametrize(
     "value",
+    [
+        np.array([1.5, -2.0], ">f8"),
+        np.asfortranarray([[1, 2, 3], [4, 5, 6]]),
+        np.arange(10)[::-3],
+        np.array(True),
+        np.zeros((0, 3)),
+        np.array([1 + 2j], np.complex64),
+    ],
+    ids=["other bytes first", "columns first", "backwards", "0-d", "empty", "complex"],
+)
+def test_arrays_of_every_make_keep_their_values(sides: tuple[Side, Side], value: Any) -> None:
+    came = call(sides, lambda x: x.copy(), value)
+    assert np.array_equal(came, value)
+    assert (came.shape, came.dtype.name) == (value.shape, value.dtype.name)
+
+
+@pytest.mark.parametrize(
+    "value",
     [{1}, object(), range(3), Other, 1j],
     ids=["set", "object", "range", "class", "complex"],
 )

@@ -257,7 +257,8 @@ class _Packer:
             return {"number": [value.dtype.name, self._blob(value.tobytes())]}
         if isinstance(value, np.ndarray) and value.dtype.name in ARRAYS:
             self.met.append(value)
-            raw = self._blob(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+            plain = np.ascontiguousarray(value, value.dtype.newbyteorder("="))  # as it is read
+            raw = self._blob(plain.reshape(-1).view(np.uint8).data)
             return {"array": [value.dtype.name, list(value.shape), raw]}
         for kind in (int, float, str):
             if isinstance(value, kind):
