@@ -210,6 +210,17 @@ def test_a_lab_with_other_cells_is_refused(root: Path, lab: Lab) -> None:
         pass
 
 
+def test_a_new_gradebook_takes_what_was_graded_before(root: Path, lab: Lab) -> None:
+    result = graded(root, "anna", 1, 2)
+    with open_gradebook(root / "labs", lab) as book:
+        book.record(result, "first")
+    path = root / "labs" / "gradebook.db"
+    path.rename(path.with_suffix(".old"))
+    with open_gradebook(root / "labs", lab) as book:
+        book.record(result, "first")
+        assert book.final(result)[0].points == {"q1-example": 1, "q1-more": 2, "q2": None}
+
+
 def test_the_table_names_everybody(root: Path, lab: Lab) -> None:
     result = replace(graded(root, "anna", 1, 2), notes=("a cell was put back",))
     assert table([result, broken("benjamin")], lab).splitlines() == [

@@ -90,7 +90,8 @@ class Book:
             path.unlink(missing_ok=True)  # what is entered next is new, even if it is the same
             return
         digest = hashlib.sha256(repr(replace(result, seconds=0.0)).encode()).hexdigest()
-        known = _origin(path)
+        # A gradebook that was moved away leaves its notebooks behind.
+        known = _origin(path) if self._entry(result.student) else {}
         if known == {"result": digest, "submission": submission}:
             return
         with self._entries.db.no_autoflush:  # or SQLAlchemy warns of nbgrader's half-made rows
@@ -143,16 +144,20 @@ class Book:
         self.record(refused, "")
         return refused
 
-    def _ask_for_review(self, student: str) -> None:
-        """Mark points of an earlier submission: what was handed in since could not be graded."""
+    def _entry(self, student: str) -> Any:
+        """Return what the gradebook has of a student's notebook, or None."""
         name = self._lab.name
         try:
-            entry = self._entries.find_submission_notebook(name, name, student)
+            return self._entries.find_submission_notebook(name, name, student)
         except MissingEntry:
-            return
-        for grade in entry.grades:
-            grade.needs_manual_grade = True
-        self._entries.db.commit()
+            return None
+
+    def _ask_for_review(self, student: str) -> None:
+        """Mark points of an earlier submission: what was handed in since could not be graded."""
+        if entry := self._entry(student):
+            for grade in entry.grades:
+                grade.needs_manual_grade = True
+            self._entries.db.commit()
 
 
 def _origin(path: Path) -> dict[str, str]:
