@@ -69,7 +69,9 @@ def environment(folder: Path) -> Path:
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("[lL]ib/**/site-packages")
-    (packages / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    # A line of code, and in ASCII: Python reads the file in the encoding of the locale.
+    shared = f"import sys; sys.path.append({sysconfig.get_path('purelib')!a})\n"
+    (packages / "shared.pth").write_text(shared, encoding="utf-8")
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     seen = "from importlib.util import find_spec; print(*map(bool, map(find_spec, {})))"
     assert run(python, "-c", seen.format(["torch", "cnnlib"]), cwd=folder) == "True False\n"

@@ -312,7 +312,8 @@ def course(clone: Path) -> Path:
     """Return a project like ours, with a torch and a grader that are there in no time."""
     (clone / "backend.py").write_text(BACKEND, encoding="utf-8")
     (clone / "pyproject.toml").write_text(
-        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n",
+        encoding="utf-8",
     )
     (clone / "constraints.txt").write_text("torch==1.0\n", encoding="utf-8")
     return clone

@@ -101,6 +101,7 @@ def started(root: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        encoding="utf-8",
     ) as process:
         try:
             yield process
@@ -125,9 +126,11 @@ def test_everything_that_is_handed_in_is_reported_by_name(
     hand_in(root, "ben", q1=SQUARE)
     submitted = root / "submitted"
     (submitted / "carla").mkdir()
-    (submitted / "dora.ipynb").write_text("{")
-    (submitted / "eva.pdf").write_text("a scan")
-    done = subprocess.run(command(root), cwd=PROJECT, capture_output=True, text=True, check=False)
+    (submitted / "dora.ipynb").write_text("{", encoding="utf-8")
+    (submitted / "eva.pdf").write_text("a scan", encoding="utf-8")
+    done = subprocess.run(
+        command(root), cwd=PROJECT, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     printed = done.stdout
     assert "anna   3 of 7 points, q2 still by hand" in printed
@@ -136,7 +139,7 @@ def test_everything_that_is_handed_in_is_reported_by_name(
     assert "eva    needs a person: there is no notebook, only eva.pdf" in printed
     assert "lab1: 2 graded, 3 need a person." in printed
     grades = root / "build" / "grades" / "lab1"
-    assert "anna,graded,3,,3,7,q2,\n" in (grades / "grades.csv").read_text()
+    assert "anna,graded,3,,3,7,q2,\n" in (grades / "grades.csv").read_text(encoding="utf-8")
     assert sorted(page.name for page in grades.glob("feedback/*")) == ["anna.html", "ben.html"]
     assert (grades / "summary.png").read_bytes().startswith(b"\x89PNG")
 
@@ -204,7 +207,9 @@ def test_workers_elsewhere_need_no_file_of_this_machine(
 
 
 def test_errors_are_sentences(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = subprocess.run(command(root), cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command(root), cwd=PROJECT, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("expected a folder of submissions"), done.stderr
     hand_in(root, "anna")
@@ -214,7 +219,7 @@ def test_errors_are_sentences(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert f"expected a Dask scheduler with workers at {nowhere}" in refused(
         root, "--scheduler", nowhere
     )
-    (root / "labs" / "source" / "lab1" / "lab1.ipynb").write_text("{")
+    (root / "labs" / "source" / "lab1" / "lab1.ipynb").write_text("{", encoding="utf-8")
     assert "lab1" in refused(root)
 
 

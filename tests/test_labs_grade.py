@@ -310,7 +310,7 @@ def test_no_file(kind: str, lab: Lab, tmp_path: Path) -> None:
 
 def test_renamed_file(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "small (1).ipynb"
-    path.write_text(json.dumps(submission()))
+    path.write_text(json.dumps(submission()), encoding="utf-8")
     assert grade(path, "ann", lab).points == FULL
 
 

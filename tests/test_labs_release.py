@@ -27,11 +27,11 @@ SOURCES = sorted(PROJECT.glob("labs/source/*/*.ipynb"))
 def root(tmp_path: Path) -> Path:
     """A project with the tiny lab, small stand-ins for the other parts, and things to keep out."""
     source = write_source(tmp_path)
-    (source.parent / "numbers.csv").write_text("1,2\n")
+    (source.parent / "numbers.csv").write_text("1,2\n", encoding="utf-8")
     for name in (*PARTS, "labs/student.md", "tests/test.py", "data/MNIST/big", "labs/grading/x.py"):
         path = tmp_path / name if "." in name or name.isupper() else tmp_path / name / "file.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
+        path.write_text(name, encoding="utf-8")
     shutil.copy(PROJECT / ".gitignore", tmp_path)
     return tmp_path
 
@@ -73,7 +73,7 @@ def test_the_archive_holds_what_is_tracked_and_nothing_private(root: Path, with_
     if with_git:
         git(root, "init")
         git(root, "add", "--all", "--force")
-        (root / "notebooks" / "ideas-for-the-exam.txt").write_text("private")
+        (root / "notebooks" / "ideas-for-the-exam.txt").write_text("private", encoding="utf-8")
         git(root, "rm", "--cached", "data/MNIST/big/file.txt")
     names = {name.removeprefix(f"{ARCHIVE}/") for name in members(release(root))}
     parts = {part if (root / part).is_file() else f"{part}/file.txt" for part in PARTS}
@@ -103,7 +103,9 @@ def test_a_wrong_marker_stops_the_release(root: Path, text: str, own: Any, words
     with pytest.raises(ValueError, match=words):
         release(root)
     assert archive.read_bytes() == before
-    assert "q3" not in (root / "labs" / "release" / NAME / f"{NAME}.ipynb").read_text()
+    assert "q3" not in (root / "labs" / "release" / NAME / f"{NAME}.ipynb").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_what_is_left_after_nbgrader_is_searched(root: Path, monkeypatch: Any) -> None:
@@ -143,7 +145,9 @@ def test_the_archive_of_this_project_holds_no_hidden_check(unpacked: Path) -> No
     assert blocks
     for path in unpacked.rglob("*"):
         if path.suffix == ".ipynb":
-            text = "".join("".join(c["source"]) for c in json.loads(path.read_text())["cells"])
+            text = "".join(
+                "".join(c["source"]) for c in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            )
             for name, block in blocks:
                 assert block not in json.dumps(text), (path.name, name)
         assert path.name not in ("source", "grading", "tests", ".git")
@@ -157,6 +161,7 @@ def test_a_lab_starts_from_the_archive(unpacked: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        encoding="utf-8",
     )
     assert Path(where.stdout.strip()).is_relative_to(unpacked)
     path = min(unpacked.glob("labs/release/*/*.ipynb"))

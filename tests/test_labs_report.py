@@ -54,7 +54,7 @@ def lab(root: Path) -> Lab:
 
 def graded(root: Path, student: str, first: float, more: float, **answers: str) -> Result:
     """Return what the grader makes of a notebook with these points."""
-    notebook = hand_in(root, student, **answers).read_text()
+    notebook = hand_in(root, student, **answers).read_text(encoding="utf-8")
     points = {"q1-example": first, "q1-more": more, "q2": None}
     error = {} if more else {"q1-more": "double(-7) is <-14>"}
     return Result(student, NAME, "graded", points=points, error=error, notebook=notebook)
@@ -136,7 +136,7 @@ def test_nbgrader_exports_the_same_points(root: Path, lab: Lab) -> None:
         check=True,
         capture_output=True,
     )
-    with (root / "labs" / "all.csv").open() as file:
+    with (root / "labs" / "all.csv").open(encoding="utf-8") as file:
         scores = {row["student_id"]: row["score"] for row in csv.DictReader(file)}
     odd = {"'=cmd|' /C calc'!A0": "1"}
     assert scores == odd | {"anna": "7", "ben": "1", "carla": "", "eve": "", "finn": ""}
@@ -297,13 +297,13 @@ def test_what_formgrader_shows_is_harmless_too(root: Path, lab: Lab) -> None:
     with open_gradebook(root / "labs", lab) as book:
         book.record(result, "first")
     stored = root / "labs" / "autograded" / "anna" / NAME / f"{NAME}.ipynb"
-    notebook = json.loads(stored.read_text())
+    notebook = json.loads(stored.read_text(encoding="utf-8"))
     markdown = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown"]
     assert all("<script" not in text and "onerror" not in text for text in markdown)
     assert all(text.startswith("<div>") and "\n" not in text for text in markdown)
     assert not [cell for cell in notebook["cells"] if cell["cell_type"] == "raw"]
     assert notebook["metadata"].keys() == {"kernelspec", "cnnlib"}
     assert "<script>" not in json.dumps([cell["metadata"] for cell in notebook["cells"]])
-    again = harmless(stored.read_text(), lab)
+    again = harmless(stored.read_text(encoding="utf-8"), lab)
     kinds = [set(o["data"]) for c in again.cells for o in c.get("outputs", ()) if "data" in o]
     assert kinds == [{"text/plain", "image/png"}, *[{"text/plain"}] * 3]

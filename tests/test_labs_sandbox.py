@@ -112,7 +112,7 @@ def test_nothing_else_is_seen(shared: Kernel, path: Path) -> None:
 
 
 def test_home_and_other_temporary_files_are_not_seen(shared: Kernel, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("42")
+    (tmp_path / "secret").write_text("42", encoding="utf-8")
     assert "No such file" in words(shared.run(f"open({str(tmp_path / 'secret')!r})", 30))
     (ROOT / "build").mkdir(exist_ok=True)
     assert "No such file" in words(
@@ -372,7 +372,9 @@ def test_an_ordinary_user_has_walls_too(monkeypatch: pytest.MonkeyPatch) -> None
     # Root becomes user 1000 of a namespace, and may still read this environment's files.
     user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.getuid() == 0 else []
     command = [*user, sys.executable, "-c", ORDINARY, INSIDE]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     assert "('ok'" in done.stdout, done.stderr
     assert not done.stdout.startswith("0")
     assert "swordfish" not in done.stdout
@@ -415,6 +417,7 @@ def test_a_grader_that_goes_without_an_answer_leaves_no_words() -> None:
         pass_fds=[there.fileno()],
         stderr=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     ) as parent:
         there.close()
         with here, open(os.devnull, "rb") as end:
@@ -434,7 +437,7 @@ def test_ends_with_the_grader(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     grader = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
     )
     with grader:
         assert grader.stdout

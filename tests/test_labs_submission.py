@@ -277,9 +277,9 @@ def test_broken_source(tmp_path: Path) -> None:
         ({**good, "cells": [*good["cells"][:2], *good["cells"][3:]]}, "no answer cell has"),
         ({"cells": 3}, "no notebook that can be read"),
     ]:
-        path.write_text(json.dumps(broken))
+        path.write_text(json.dumps(broken), encoding="utf-8")
         with pytest.raises(ValueError, match=words):
             read_lab(tmp_path, "small")
-    path.write_text("{")
+    path.write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match="no notebook that can be read"):
         read_lab(tmp_path, "small")

@@ -117,7 +117,10 @@ def read_only(project: Path) -> list[str]:
 
 
 def copy(project: Path) -> Path:
-    """Copy the checkout, without what git ignores, to a new folder and return it."""
+    """Copy the checkout, without what git ignores, to a new folder and return it.
+
+    It is a repository of its own there: tests ask git what belongs to the project.
+    """
     shutil.rmtree(project, ignore_errors=True)
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
@@ -125,6 +128,8 @@ def copy(project: Path) -> Path:
         if (ROOT / name).is_file():  # git still lists a file that was deleted
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, project / name)
+    for command in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", "-c", "core.autocrlf=false", *command], cwd=project, check=True)
     return project
 
 

@@ -70,7 +70,7 @@ def install(environment: Path, python: str, project: Path, *options: str) -> str
     with (project / "pyproject.toml").open("rb") as file:
         extras = ",".join(tomllib.load(file)["project"]["optional-dependencies"])
     package = f"cnnlib[{extras}] @ {project.as_uri()}"
-    make = ["venv", "--clear", "--no-project", "--python", python, environment]
+    make = ["venv", "--clear", "--seed", "--no-project", "--python", python, environment]
     fill = ["pip", "install", "--python", interpreter(environment), *options, "-e", package]
     for command in (make, fill):
         result = subprocess.run(

@@ -82,7 +82,7 @@ def write_lab(folder: Path, name: str = "small") -> Path:
     """Write the source notebook where `read_lab` looks for it; return the folder."""
     path = folder / name / f"{name}.ipynb"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(source()))
+    path.write_text(json.dumps(source()), encoding="utf-8")
     return folder
 
 
