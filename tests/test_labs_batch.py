@@ -99,7 +99,6 @@ def started(root: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         start_new_session=True,
         encoding="utf-8",
     ) as process:
@@ -129,7 +128,7 @@ def test_everything_that_is_handed_in_is_reported_by_name(
     (submitted / "dora.ipynb").write_text("{", encoding="utf-8")
     (submitted / "eva.pdf").write_text("a scan", encoding="utf-8")
     done = subprocess.run(
-        command(root), cwd=PROJECT, capture_output=True, text=True, check=False, encoding="utf-8"
+        command(root), cwd=PROJECT, capture_output=True, check=False, encoding="utf-8"
     )
     assert (done.returncode, done.stderr) == (0, "")
     printed = done.stdout
@@ -208,7 +207,7 @@ def test_workers_elsewhere_need_no_file_of_this_machine(
 
 def test_errors_are_sentences(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = subprocess.run(
-        command(root), cwd=PROJECT, capture_output=True, text=True, check=False, encoding="utf-8"
+        command(root), cwd=PROJECT, capture_output=True, check=False, encoding="utf-8"
     )
     assert done.returncode == 1
     assert done.stderr.startswith("expected a folder of submissions"), done.stderr

@@ -159,7 +159,6 @@ def test_a_lab_starts_from_the_archive(unpacked: Path) -> None:
         cwd=unpacked,
         env=os.environ | {"PYTHONPATH": str(unpacked)},
         capture_output=True,
-        text=True,
         check=True,
         encoding="utf-8",
     )

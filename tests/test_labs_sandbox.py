@@ -372,9 +372,7 @@ def test_an_ordinary_user_has_walls_too(monkeypatch: pytest.MonkeyPatch) -> None
     # Root becomes user 1000 of a namespace, and may still read this environment's files.
     user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.getuid() == 0 else []
     command = [*user, sys.executable, "-c", ORDINARY, INSIDE]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
-    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, encoding="utf-8")
     assert "('ok'" in done.stdout, done.stderr
     assert not done.stdout.startswith("0")
     assert "swordfish" not in done.stdout
@@ -416,7 +414,6 @@ def test_a_grader_that_goes_without_an_answer_leaves_no_words() -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         pass_fds=[there.fileno()],
         stderr=subprocess.PIPE,
-        text=True,
         encoding="utf-8",
     ) as parent:
         there.close()
@@ -437,7 +434,7 @@ def test_ends_with_the_grader(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     grader = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
     )
     with grader:
         assert grader.stdout

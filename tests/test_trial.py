@@ -98,9 +98,11 @@ def test_a_copy_has_what_git_knows(tmp_path: Path) -> None:
     place = conditions.copy(tmp_path / "été à la plage")
     for name in ("pyproject.toml", "notebooks/02-filters.ipynb", "tests/test_trial.py"):
         assert (place / name).read_bytes() == (PROJECT / name).read_bytes()
+    assert not (place / ".git").exists()
+    assert not (place / ".venv").exists()
+    conditions.track(place)
     listed = ["git", "ls-files", "--cached", "pyproject.toml", "README.md"]
     assert subprocess.check_output(listed, cwd=place).split() == [b"README.md", b"pyproject.toml"]
-    assert not (place / ".venv").exists()
 
 
 @pytest.mark.sandbox

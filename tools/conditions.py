@@ -76,6 +76,7 @@ def trial(names: tuple[str, ...]) -> Outcome:
     project, environment = ROOT, Path(sys.prefix)
     if "path" in names:
         project = copy(BUILD / "été à la plage")
+        track(project)
         environment = project / ".venv"
         pins = f"--constraints={project / 'constraints.txt'}"
         if words := install(environment, sys.executable, project, pins):
@@ -117,10 +118,7 @@ def read_only(project: Path) -> list[str]:
 
 
 def copy(project: Path) -> Path:
-    """Copy the checkout, without what git ignores, to a new folder and return it.
-
-    It is a repository of its own there: tests ask git what belongs to the project.
-    """
+    """Copy the checkout, without what git ignores, to a new folder and return it."""
     shutil.rmtree(project, ignore_errors=True)
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
@@ -128,9 +126,13 @@ def copy(project: Path) -> Path:
         if (ROOT / name).is_file():  # git still lists a file that was deleted
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, project / name)
-    for command in (["init", "--quiet"], ["add", "--all"]):
-        subprocess.run(["git", "-c", "core.autocrlf=false", *command], cwd=project, check=True)
     return project
+
+
+def track(project: Path) -> None:
+    """Make a folder a git repository of its own: tests ask git what belongs to the project."""
+    for command in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", *command], cwd=project, check=True)
 
 
 if __name__ == "__main__":
