@@ -297,9 +297,12 @@ class _Run:
         try:
             student.send(b"S", question, max(GRACE, end - time.monotonic()))
             while True:
-                kind, message = student.receive(end)  # what it prints is of no interest
+                kind, message = student.receive(end)
                 if kind == b"S":
                     return "", message
+                if kind != b"O":  # what it prints is of no interest
+                    student.kill()
+                    return "the process said something that is no answer", b""
         except Late:
             student.kill()  # what it does cannot be trusted to stop
             return f"not done after {2 * self.limits.cell:g} s", b""
