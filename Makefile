@@ -69,7 +69,7 @@ hosted: ## write set-up cells and badges for hosted services, from the address i
 figures: ## draw everything in img/ and data/avatars/ again
 	@$(TEST) python tools/photos.py
 	@$(TEST) python tools/avatars.py
-	@$(TEST) python -m cnnlib.diagrams
+	@$(TEST) python -m tools.figures
 
 bench: ## compare the speed of cnnlib with the alternatives, as ratios
 	@$(TEST) python benchmarks/correlation.py

@@ -4,7 +4,7 @@
 `datasets` holds data for the lectures, `models` the networks that they count and train,
 `receptive_field` says what a value of a network sees. `training` trains, `parallel` does so in
 several processes, `train_digits` is a program for that. `plotting` draws it all, `results` draws
-what came out of a training, `explorers` are pictures with controls, `diagrams` draws those in img/.
+what came out of a training, `explorers` are pictures with controls.
 
 A module is loaded when it is first used, and so are the functions that the package offers itself:
 `from cnnlib import corr2d, conv2d, output_size, plot_conv, plot_convs, load_image`.
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cnnlib import (
         convolution,
         datasets,
-        diagrams,
         explorers,
         images,
         kernels,
@@ -40,7 +39,6 @@ __all__ = [
     "convolution",
     "corr2d",
     "datasets",
-    "diagrams",
     "explorers",
     "images",
     "kernels",

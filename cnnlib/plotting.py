@@ -34,6 +34,7 @@ STYLE = "cnnlib.course"
 # One thing, one colour (Okabe and Ito, safe for colour-blind readers), in every picture.
 INPUT, KERNEL, OUTPUT, FOCUS = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PADDING, NOTE = "#E5E5E5", "#444444"
+TINTS = {INPUT: "#D6E8F3", KERNEL: "#FBECC8", OUTPUT: "#D3EDE4"}  # light enough to write on
 # Negative blue, positive vermilion, 0 white; the blue end is darker, so that grey prints differ.
 SIGNED = LinearSegmentedColormap.from_list(
     "signed", ["#002F49", INPUT, "#8FBEDC", "#FFFFFF", "#F3BE98", FOCUS, "#A84A00"]

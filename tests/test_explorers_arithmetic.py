@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cnnlib.convolution import output_size
-from cnnlib.diagrams import sliding_kernel
-from cnnlib.diagrams.drawing import TINTS, rasterised
-from cnnlib.diagrams.sliding import as_sum, sliding_step
 from cnnlib.explorers.arithmetic import ArithmeticExplorer
-from cnnlib.plotting import OUTPUT, PADDING
+from cnnlib.explorers.sliding import as_sum, sliding_step
+from cnnlib.plotting import OUTPUT, PADDING, TINTS
+from tools.figures import sliding_kernel
+from tools.figures.drawing import rasterised
 
 SETTINGS = ("size", "kernel", "padding", "stride", "dilation")
 # The arrays of Dumoulin and Visin, A guide to convolution arithmetic for deep learning.

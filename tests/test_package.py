@@ -25,7 +25,7 @@ LEVELS = (
     {"training"},
     {"plotting"},
     {"results"},
-    {"diagrams", "train_digits"},
+    {"train_digits"},
     {"explorers"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
@@ -66,7 +66,6 @@ def test_what_the_package_offers_adds_nothing_to_torch_and_matplotlib() -> None:
     assert packages(added) == {"cnnlib"}
     heavy = {"torchvision", "ipywidgets", "skimage", "scipy", "torchsummary", "IPython", "pandas"}
     assert not after & heavy
-    assert "cnnlib.diagrams" not in after
 
 
 MODULES = {path.parts[0].removesuffix(".py") for path in FILES if not path.parts[0].startswith("_")}

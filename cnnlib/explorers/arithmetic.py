@@ -14,13 +14,11 @@ from torch import Tensor
 
 from cnnlib._checks import matrix
 from cnnlib.convolution import corr2d_unfold, output_size
-from cnnlib.diagrams.arithmetic import IMAGE, WEIGHTS
-from cnnlib.diagrams.drawing import TINTS
-from cnnlib.diagrams.sliding import as_sum, sliding_step
 from cnnlib.explorers.board import Board
 from cnnlib.explorers.explorer import Explorer
 from cnnlib.explorers.picture import Picture
-from cnnlib.plotting import INPUT, KERNEL, NOTE, OUTPUT, PADDING, format_value
+from cnnlib.explorers.sliding import IMAGE, WEIGHTS, as_sum, sliding_step
+from cnnlib.plotting import INPUT, KERNEL, NOTE, OUTPUT, PADDING, TINTS, format_value
 
 LARGEST_INPUT, LARGEST_KERNEL = 10, 5  # cells along a side, so that all can be read
 PADDED, STRIDE = 1, 2  # at the start, as in the lecture's animation
@@ -131,7 +129,7 @@ class ArithmeticExplorer(Explorer):
         self.picture.at = [0, *divmod(change["new"] - 1, len(self.output))]
 
     def _draw(self, p: int, rows: range, columns: range, read: set[int]) -> None:
-        """Draw input, kernel, products and output, as `cnnlib.diagrams.sliding_step` does."""
+        """Draw input, kernel, products and output, as `sliding_step` does."""
         padded = F.pad(self.input, (p, p, p, p))
         self.window = padded[rows][:, columns]
         n, k, m = len(padded), len(self.weights), len(self.output)

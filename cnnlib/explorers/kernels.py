@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from cnnlib import kernels
-from cnnlib.diagrams.drawing import TINTS
 from cnnlib.explorers.board import Board
 from cnnlib.explorers.explorer import Explorer
 from cnnlib.explorers.picture import Picture, grid, png_of
 from cnnlib.images import as_image, load_image, to_grey
-from cnnlib.plotting import KERNEL, as_kernel, filtered, format_value, plot_conv
+from cnnlib.plotting import KERNEL, TINTS, as_kernel, filtered, format_value, plot_conv
 
 NARROW = {"description_width": "48px"}
 WIDE = {"width": "280px"}

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from cnnlib._checks import matrix, numbers
-from cnnlib.diagrams.drawing import TINTS
 from cnnlib.explorers.explorer import Explorer
 from cnnlib.explorers.picture import Picture, grid
 from cnnlib.explorers.surface import (
@@ -32,7 +31,7 @@ from cnnlib.explorers.surface import (
     short,
     text,
 )
-from cnnlib.plotting import FOCUS, KERNEL, NOTE
+from cnnlib.plotting import FOCUS, KERNEL, NOTE, TINTS
 
 SEED = 125274  # of all that is random: the one that the lecture on convolutional layers uses
 MOMENTUM = 0.9

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from playwright.sync_api import Locator, expect
 
-from cnnlib.diagrams.arithmetic import IMAGE, WEIGHTS
+from cnnlib.explorers.sliding import IMAGE, WEIGHTS
 from tests.browser.conftest import Seen
 from tests.browser.lab import Notebook, drag, press, slider
 

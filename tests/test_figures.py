@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from cnnlib import diagrams
 from cnnlib.convolution import corr2d
 from cnnlib.images import PROJECT
 from tests.pictures import compare
+from tools import figures
 
 
 def decoded(path: Path) -> list[Image.Image]:
@@ -44,7 +44,7 @@ def test_one_picture_for_each_value_of_the_output(
     before = dict(mpl.rcParams)
     image, kernel = torch.randn(shape), torch.tensor([[1, -2], [0, 3]])
     kept = image.clone()
-    frames = diagrams.sliding_kernel(image, kernel, **settings)
+    frames = figures.sliding_kernel(image, kernel, **settings)
     assert len(frames) == corr2d(image, kernel, **settings).numel()
     assert {frame.size for frame in frames} == {(800, 380)}
     assert len({frame.tobytes() for frame in frames}) == len(frames)
@@ -66,7 +66,7 @@ def test_sliding_kernel_refuses(
     image: Any, settings: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        diagrams.sliding_kernel(image, np.ones((2, 2)), **settings)
+        figures.sliding_kernel(image, np.ones((2, 2)), **settings)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -74,11 +74,11 @@ def test_an_animation_plays_once_and_stops_on_its_last_picture(count: int, tmp_p
     stripes = np.zeros((30, 30, 3), np.uint8)
     stripes[:10], stripes[10:20] = (0, 114, 178), (230, 159, 0)
     frames = [Image.fromarray(np.roll(stripes, 10 * step, axis=0)) for step in range(count)]
-    diagrams.save_animation(frames, tmp_path / "test.gif")
+    figures.save_animation(frames, tmp_path / "test.gif")
     with Image.open(tmp_path / "test.gif") as file:
         assert getattr(file, "n_frames", 1) == count
         assert "loop" not in file.info
-        assert count == 1 or file.info["duration"] == 1000 * diagrams.SECONDS
+        assert count == 1 or file.info["duration"] == 1000 * figures.SECONDS
     for frame, stored in zip(frames, decoded(tmp_path / "test.gif"), strict=True):
         assert difference(frame, stored) < 2
     (still,) = decoded(tmp_path / "test-still.png")
@@ -87,11 +87,11 @@ def test_an_animation_plays_once_and_stops_on_its_last_picture(count: int, tmp_p
 
 def test_save_animation_refuses_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a picture or more, got none"):
-        diagrams.save_animation([], tmp_path / "test.gif")
+        figures.save_animation([], tmp_path / "test.gif")
 
 
 def test_stored_pictures_are_what_is_drawn_now(tmp_path: Path) -> None:
-    diagrams.draw_all(tmp_path)
+    figures.draw_all(tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     photographs = {"README.md", "bricks.png", "cat.png"}
     assert names == {path.name for path in (PROJECT / "img").iterdir()} - photographs

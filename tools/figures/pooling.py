@@ -15,25 +15,19 @@ from PIL import Image
 from torch import Tensor
 
 from cnnlib._checks import matrix, numbers, whole
-from cnnlib.diagrams.drawing import (
-    TINTS,
-    cell,
-    finish_grid,
-    mark,
-    output_so_far,
-    rasterised,
-    save_animation,
-)
+from cnnlib.explorers.sliding import cell, finish_grid, mark, output_so_far
 from cnnlib.plotting import (
     INPUT,
     KERNEL,
     NOTE,
     OUTPUT,
     STYLE,
+    TINTS,
     WIDTH,
     draw_values,
     format_value,
 )
+from tools.figures.drawing import rasterised, save_animation
 
 MOST_VALUES = 16  # that the vector of `flattening` shows at a size that can be read
 

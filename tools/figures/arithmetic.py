@@ -9,15 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from cnnlib.diagrams.drawing import rasterised, save_animation
-from cnnlib.diagrams.sliding import sliding_kernel
+from cnnlib.explorers.sliding import IMAGE, WEIGHTS
 from cnnlib.plotting import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, STYLE, WIDTH
+from tools.figures.drawing import rasterised, save_animation
+from tools.figures.sliding import sliding_kernel
 
 Curve = Callable[[np.ndarray], np.ndarray]
-
-# The arrays of Dumoulin and Visin, A guide to convolution arithmetic for deep learning.
-IMAGE = [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]]
-WEIGHTS = [[0, 1, 2], [2, 2, 0], [0, 1, 2]]
 
 
 def convolution_curves(

@@ -1,6 +1,6 @@
 """Draws the pictures in img/; an animation has its first step beside it as a still.
 
-`python -m cnnlib.diagrams` (or `make figures`) draws them all again. Each module draws one kind,
+`python -m tools.figures` (or `make figures`) draws them all again. Each module draws one kind,
 and its `draw` writes the files of the course.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cnnlib.diagrams import (
+from tools.figures import (
     architectures,
     arithmetic,
     channels,
@@ -17,8 +17,8 @@ from cnnlib.diagrams import (
     pooling,
     sliding,
 )
-from cnnlib.diagrams.drawing import SECONDS, save_animation
-from cnnlib.diagrams.sliding import sliding_kernel
+from tools.figures.drawing import SECONDS, save_animation
+from tools.figures.sliding import sliding_kernel
 
 MODULES = (connections, sliding, arithmetic, channels, pooling, architectures, fields)
 

@@ -18,10 +18,10 @@ from torch import nn
 from torchvision import models
 
 from cnnlib.convolution import output_size
-from cnnlib.diagrams import architectures
-from cnnlib.diagrams.architectures import architecture_diagram, trace_layers
 from cnnlib.images import PROJECT
 from tests.pictures import compare
+from tools.figures import architectures
+from tools.figures.architectures import architecture_diagram, trace_layers
 
 FACES = 3  # of a box that are seen
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from cnnlib.diagrams import connections as module
-from cnnlib.diagrams.connections import connections, edges, parameters
+from tools.figures import connections as module
+from tools.figures.connections import connections, edges, parameters
 
 KINDS = ["dense", "local", "shared"]
 

@@ -17,11 +17,11 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import nn
 
-from cnnlib.diagrams import channels
-from cnnlib.diagrams.channels import channel_diagram
 from cnnlib.images import PROJECT
 from cnnlib.plotting import INPUT, KERNEL, OUTPUT
 from tests.pictures import compare
+from tools.figures import channels
+from tools.figures.channels import channel_diagram
 
 
 def boxes(figure: Figure, colour: str) -> int:

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cnnlib.diagrams import arithmetic, drawing
-from cnnlib.diagrams.arithmetic import IMAGE, WEIGHTS, box, convolution_curves, falling_ramp
+from cnnlib.explorers.sliding import IMAGE, WEIGHTS
+from tools.figures import arithmetic, drawing
+from tools.figures.arithmetic import box, convolution_curves, falling_ramp
 
 Z = np.linspace(-1.5, 3.0, 901)
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from cnnlib.diagrams.fields import draw, field_cone
 from cnnlib.images import PROJECT
 from tests.pictures import compare
+from tools.figures.fields import draw, field_cone
 
 
 def texts(figure: Figure) -> list[str]:

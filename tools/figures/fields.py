@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnnlib.convolution import output_size
-from cnnlib.diagrams.drawing import TINTS
-from cnnlib.plotting import FOCUS, INPUT, NOTE, OUTPUT, STYLE
+from cnnlib.plotting import FOCUS, INPUT, NOTE, OUTPUT, STYLE, TINTS
 from cnnlib.receptive_field import receptive_field
 
 Layers = Sequence[tuple[int, int]]  # kernel and stride of each

@@ -12,8 +12,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import nn
 
 from cnnlib._checks import whole
-from cnnlib.diagrams.drawing import TINTS
-from cnnlib.plotting import INPUT, KERNEL, NOTE, OUTPUT, STYLE, WIDTH
+from cnnlib.plotting import INPUT, KERNEL, NOTE, OUTPUT, STYLE, TINTS, WIDTH
 
 PLANE, STEP = 1.5, 2.3  # side of a plane, and distance from one row of the picture to the next
 COLUMNS = {"input": 0.0, "kernels": 3.4, "sum": 8.4, "output": 11.1}

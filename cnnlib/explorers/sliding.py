@@ -1,8 +1,7 @@
-"""A kernel on its way over an image, step by step."""
+"""One place of a kernel on its way over an image, drawn with all its values."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,57 +9,27 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 from torch import Tensor
 
-from cnnlib import kernels
 from cnnlib._checks import matrix, pair
 from cnnlib.convolution import Size, corr2d
-from cnnlib.diagrams.drawing import (
-    TINTS,
-    cell,
-    finish_grid,
-    output_so_far,
-    rasterised,
-    save_animation,
-)
-from cnnlib.images import load_image
 from cnnlib.plotting import (
+    FOCUS,
     INPUT,
     KERNEL,
     NOTE,
+    OUTPUT,
     PADDING,
     STYLE,
+    TINTS,
     WIDTH,
     draw_values,
     format_value,
-    plot_conv,
 )
 
-
-def sliding_kernel(
-    image: Any, kernel: Any, *, padding: Size = 0, stride: Size = 1, dilation: Size = 1
-) -> list[Image.Image]:
-    """Draw a kernel on its way over an image, one picture for each value of the output.
-
-    Args:
-        image: Shape (height, width), small enough to read: about 8x8 with its padding.
-        kernel: Shape (height, width).
-        padding: Rows and columns of zeros on each side, an int or a pair.
-        stride: Pixels from one place to the next, an int or a pair.
-        dilation: Pixels from one value of the kernel to the next, an int or a pair.
-
-    Returns:
-        The pictures of `sliding_step` in order, 8 inches wide at 100 dots per inch.
-
-    Raises:
-        TypeError: See `corr2d`.
-        ValueError: See `corr2d`.
-    """
-    X, K = matrix(image, "image"), matrix(kernel, "kernel")
-    settings = {"padding": padding, "stride": stride, "dilation": dilation}
-    steps = corr2d(X, K, **settings).numel()
-    return [rasterised(sliding_step(X, K, step, **settings)) for step in range(steps)]
+# The arrays of Dumoulin and Visin, A guide to convolution arithmetic for deep learning.
+IMAGE = ((3, 3, 2, 1, 0), (0, 0, 1, 3, 1), (3, 1, 2, 2, 3), (2, 0, 0, 2, 2), (2, 0, 0, 0, 1))
+WEIGHTS = ((0, 1, 2), (2, 2, 0), (0, 1, 2))
 
 
 def sliding_step(
@@ -78,12 +47,12 @@ def sliding_step(
     the kernel, the products, and the output up to the value that is being written.
 
     Args:
-        image: See `sliding_kernel`.
-        kernel: See `sliding_kernel`.
+        image: Shape (height, width), small enough to read: about 8x8 with its padding.
+        kernel: Shape (height, width).
         step: Which value of the output, counted from 0 row by row.
-        padding: See `sliding_kernel`.
-        stride: See `sliding_kernel`.
-        dilation: See `sliding_kernel`.
+        padding: Rows and columns of zeros on each side, an int or a pair.
+        stride: Pixels from one place to the next, an int or a pair.
+        dilation: Pixels from one value of the kernel to the next, an int or a pair.
 
     Returns:
         The figure, closed.
@@ -173,11 +142,33 @@ def _draw_grid(ax: Axes, values: Tensor, title: str) -> None:
     finish_grid(ax, values, title)
 
 
-def draw(folder: Path) -> None:
-    """Draw the pictures of this module into a folder."""
-    cat = load_image("img/cat.png", grey=True)
-    plot_conv(cat, kernels.edges()).savefig(folder / "edges.png", bbox_inches="tight")
-    # The arrays of Dumoulin and Visin, A guide to convolution arithmetic for deep learning.
-    image = [[3, 3, 2, 1, 0], [0, 0, 1, 3, 1], [3, 1, 2, 2, 3], [2, 0, 0, 2, 2], [2, 0, 0, 0, 1]]
-    kernel = [[0, 1, 2], [2, 2, 0], [0, 1, 2]]
-    save_animation(sliding_kernel(image, kernel), folder / "sliding-kernel.gif")
+def cell(ax: Axes, i: int, j: int, fill: str, edge: str, linestyle: str = "-") -> None:
+    """Draw the cell of row i and column j of a grid, with its fill and its edge."""
+    ax.add_patch(
+        Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=fill, edgecolor=edge, linestyle=linestyle)
+    )
+
+
+def finish_grid(ax: Axes, values: Tensor, title: str) -> None:
+    """Give a grid of cells its limits, its title, and its size below it."""
+    height, width = values.shape
+    ax.set(xlim=(-0.6, width - 0.4), ylim=(height - 0.4, -0.6), aspect="equal", title=title)
+    ax.set_axis_off()
+    ax.text((width - 1) / 2, height - 0.3, f"{height} × {width}", ha="center", va="top")
+
+
+def mark(ax: Axes, i: int, j: int, margin: float = 0.5) -> None:
+    """Draw the edge of what is looked at around the middle of the cell of row i and column j."""
+    corner, size = (j - margin, i - margin), 2 * margin
+    ax.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=FOCUS, linewidth=4, zorder=3))
+
+
+def output_so_far(ax: Axes, Y: Tensor, step: int, size: float = 12) -> None:
+    """Draw an output whose values are written one by one, up to a step, and mark the last one."""
+    for position in range(Y.numel()):
+        i, j = divmod(position, Y.shape[1])
+        cell(ax, i, j, TINTS[OUTPUT] if position <= step else "white", OUTPUT)
+        if position <= step:
+            draw_values(ax, Y[i : i + 1, j : j + 1], size=size, at=(i, j))
+    mark(ax, *divmod(step, Y.shape[1]))
+    finish_grid(ax, Y, "output")

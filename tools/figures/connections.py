@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from cnnlib.diagrams.drawing import TINTS, rasterised
-from cnnlib.plotting import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, STYLE, WIDTH
+from cnnlib.plotting import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, STYLE, TINTS, WIDTH
+from tools.figures.drawing import rasterised
 
 TITLES = {
     "dense": "Dense: every pixel to every hidden value",

@@ -16,8 +16,7 @@ from matplotlib.patches import Polygon
 from torch import Tensor, nn
 
 from cnnlib._checks import whole
-from cnnlib.diagrams.drawing import TINTS
-from cnnlib.plotting import INPUT, NOTE, OUTPUT, STYLE, WIDTH
+from cnnlib.plotting import INPUT, NOTE, OUTPUT, STYLE, TINTS, WIDTH
 
 PER_ROW = 7  # boxes beside each other
 HEIGHT, THICKNESS = 1.1, 0.55  # of the largest box, where a box and its text have a width of 1
