@@ -5,6 +5,7 @@ Attempts that answer different questions are graded in one submission, which sav
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -15,16 +16,13 @@ import pytest
 from labs.grading.grade import Result, grade
 from labs.grading.lab import Lab, read_lab
 from labs.grading.release import public
-from tests.labs import lab1, lab2, lab3, lab4
-from tests.labs.attempts import Attempt
+from tests.labs.attempts import Attempt, attempts
 
 pytestmark = pytest.mark.sandbox
 
-SOURCE = Path(__file__).parents[1] / "labs" / "source"
-ATTEMPTS = {
-    name: (module.WRONG, module.RIGHT)
-    for name, module in {"lab1": lab1, "lab2": lab2, "lab3": lab3, "lab4": lab4}.items()
-}
+TESTS = Path(__file__).parent
+SOURCE = TESTS.parent / "labs" / "source"
+ATTEMPTS = {path.stem: attempts(path) for path in sorted((TESTS / "labs").glob("lab*.py"))}
 
 
 @cache
@@ -32,15 +30,30 @@ def _lab(name: str) -> Lab:
     return read_lab(SOURCE, name)
 
 
-def _touched(attempt: Attempt) -> set[str]:
-    return set(attempt.answers) | {check.split("-")[0] for check in attempt.loses}
+@cache
+def _cells(name: str) -> dict[str, str]:
+    """Return the answer cells of a lab by the functions and classes that they ask for."""
+    return {
+        node.name: cell.id
+        for cell in _lab(name).cells
+        if cell.answer and cell.kind == "code"
+        for node in ast.parse(cell.text).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
 
 
-def _together(attempts: Sequence[Attempt]) -> list[list[Attempt]]:
-    """Return the attempts in groups whose members have no question in common."""
+def _touched(name: str, attempt: Attempt) -> set[str]:
+    """Return the questions that an attempt answers, or loses points of."""
+    answered = {_cells(name)[answer] for answer in attempt.answers}
+    return answered | {check.split("-")[0] for check in attempt.loses}
+
+
+def _together(name: str, some: Sequence[Attempt]) -> list[list[Attempt]]:
+    """Return attempts at a lab in groups whose members have no question in common."""
     groups: list[list[Attempt]] = []
-    for attempt in attempts:
-        free = (g for g in groups if not any(_touched(attempt) & _touched(other) for other in g))
+    for attempt in some:
+        touched = _touched(name, attempt)
+        free = (g for g in groups if not any(touched & _touched(name, other) for other in g))
         group = next(free, None)
         if group is None:
             groups.append(group := [])
@@ -51,8 +64,8 @@ def _together(attempts: Sequence[Attempt]) -> list[list[Attempt]]:
 GROUPS = [
     pytest.param(name, group, id=f"{name}-{kind}-{number}")
     for name, lists in ATTEMPTS.items()
-    for kind, attempts in zip(["wrong", "right"], lists, strict=True)
-    for number, group in enumerate(_together(attempts), start=1)
+    for kind, some in zip(["wrong", "right"], lists, strict=True)
+    for number, group in enumerate(_together(name, some), start=1)
 ]
 
 
@@ -100,12 +113,13 @@ def test_attempts_lose_exactly_what_they_should(
     name: str, group: list[Attempt], tmp_path: Path
 ) -> None:
     lab = _lab(name)
-    answers = {cell: code for attempt in group for cell, code in attempt.answers.items()}
+    cells = _cells(name)
+    answers = {cells[it]: code for attempt in group for it, code in attempt.answers.items()}
     result = _hand_in(tmp_path, lab, answers)
     assert result.status == "graded", result.reason
     lost = {check for check, points in _automatic(lab).items() if result.points[check] != points}
     for attempt in group:
-        mine = {check for check in lost if check.split("-")[0] in _touched(attempt)}
+        mine = {check for check in lost if check.split("-")[0] in _touched(name, attempt)}
         complaints = {check: result.error[check] for check in mine - attempt.loses}
         assert mine == attempt.loses, f"{attempt.name}: {complaints}"
     assert lost == {check for attempt in group for check in attempt.loses}

@@ -1,14 +1,20 @@
 """Solutions of lab 1, convolution by hand."""
 
-from __future__ import annotations
+# Students write no types.
+# mypy: ignore-errors
 
-from tests.labs.attempts import Attempt, lost
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import signal
 
-WRONG = [
-    Attempt(
-        "the convolution is typed in for the cross-correlation, and the other way round",
-        {
-            "q1": """
+from tests.labs.attempts import right, wrong
+
+
+@wrong(
+    "the convolution is typed in for the cross-correlation, and the other way round",
+    loses="q1-example q1-flip",
+)
 def on_paper():
     return {
         "correlation": [-1, 5, 4, -1, 10],
@@ -16,14 +22,9 @@ def on_paper():
         "padded": [4, -1, -3, 6],
         "dilated": [5, 2, -2],
     }
-"""
-        },
-        lost("q1", "example", "flip"),
-    ),
-    Attempt(
-        "one padding zero is on the left only, so the last place is missing",
-        {
-            "q1": """
+
+
+@wrong("one padding zero is on the left only, so the last place is missing", loses="q1-places")
 def on_paper():
     return {
         "correlation": [1, -1, 8, -3, 6],
@@ -31,14 +32,9 @@ def on_paper():
         "padded": [4, -1, -3],
         "dilated": [5, 2, -2],
     }
-"""
-        },
-        lost("q1", "places"),
-    ),
-    Attempt(
-        "the kernel is flipped",
-        {
-            "q2": """
+
+
+@wrong("the kernel is flipped", loses="q2-example q2-fits q2-values")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = F.pad(x, (before, after))
     reach = dilation * (len(w) - 1) + 1
@@ -46,14 +42,9 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
         raise ValueError("too long")
     starts = range(0, len(padded) - reach + 1, stride)
     return torch.stack([(padded[i : i + reach : dilation] * w.flip(0)).sum() for i in starts])
-"""
-        },
-        lost("q2", "example", "values", "fits"),
-    ),
-    Attempt(
-        "both sides get the zeros of one",
-        {
-            "q2": """
+
+
+@wrong("both sides get the zeros of one", loses="q2-example q2-fits q2-values")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = F.pad(x, (before, before))
     reach = dilation * (len(w) - 1) + 1
@@ -61,14 +52,9 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
         raise ValueError("too long")
     starts = range(0, len(padded) - reach + 1, stride)
     return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
-"""
-        },
-        lost("q2", "example", "values", "fits"),
-    ),
-    Attempt(
-        "the kernel reaches over one value more than it does",
-        {
-            "q2": """
+
+
+@wrong("the kernel reaches over one value more than it does", loses="q2-example q2-fits q2-values")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = F.pad(x, (before, after))
     reach = dilation * len(w)
@@ -76,14 +62,12 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
         raise ValueError("too long")
     starts = range(0, len(padded) - reach + 1, stride)
     return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
-"""
-        },
-        lost("q2", "example", "values", "fits"),
-    ),
-    Attempt(
-        "the stride thins out the row before the kernel is laid on it",
-        {
-            "q2": """
+
+
+@wrong(
+    "the stride thins out the row before the kernel is laid on it",
+    loses="q2-example q2-fits q2-values",
+)
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = F.pad(x, (before, after))[::stride]
     reach = dilation * (len(w) - 1) + 1
@@ -91,14 +75,9 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
         raise ValueError("too long")
     starts = range(0, len(padded) - reach + 1)
     return torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts])
-"""
-        },
-        lost("q2", "example", "values", "fits"),
-    ),
-    Attempt(
-        "the last place of a stride is forgotten",
-        {
-            "q2": """
+
+
+@wrong("the last place of a stride is forgotten", loses="q2-values")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = F.pad(x, (before, after))
     reach = dilation * (len(w) - 1) + 1
@@ -108,28 +87,18 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     return torch.stack(
         [(padded[i * stride : i * stride + reach : dilation] * w).sum() for i in range(places)]
     )
-"""
-        },
-        lost("q2", "values"),
-    ),
-    Attempt(
-        "a kernel that does not fit gives an empty row",
-        {
-            "q2": """
+
+
+@wrong("a kernel that does not fit gives an empty row", loses="q2-example q2-fits")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = F.pad(x, (before, after))
     reach = dilation * (len(w) - 1) + 1
     starts = range(0, len(padded) - reach + 1, stride)
     values = [(padded[i : i + reach : dilation] * w).sum().item() for i in starts]
     return torch.tensor(values, dtype=x.dtype)
-"""
-        },
-        lost("q2", "example", "fits"),
-    ),
-    Attempt(
-        "the result is float32 whatever comes in",
-        {
-            "q2": """
+
+
+@wrong("the result is float32 whatever comes in", loses="q2-values")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = torch.zeros(before + len(x) + after)
     padded[before : before + len(x)] = x
@@ -138,14 +107,9 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
         raise ValueError("too long")
     starts = range(0, len(padded) - reach + 1, stride)
     return torch.tensor([float((padded[i : i + reach : dilation] * w).sum()) for i in starts])
-"""
-        },
-        lost("q2", "values"),
-    ),
-    Attempt(
-        "the result is printed and not returned",
-        {
-            "q2": """
+
+
+@wrong("the result is printed and not returned", loses="q2-example q2-fits q2-values")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     padded = F.pad(x, (before, after))
     reach = dilation * (len(w) - 1) + 1
@@ -153,14 +117,9 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
         raise ValueError("too long")
     starts = range(0, len(padded) - reach + 1, stride)
     print(torch.stack([(padded[i : i + reach : dilation] * w).sum() for i in starts]))
-"""
-        },
-        lost("q2", "example", "values", "fits"),
-    ),
-    Attempt(
-        "the answers of the examples are typed in",
-        {
-            "q2": """
+
+
+@wrong("the answers of the examples are typed in", loses="q2-fits q2-values")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     if dilation == 4:
         raise ValueError("too long")
@@ -169,112 +128,70 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     if after == 1:
         return torch.tensor([4.0, 6.0, 1.0])
     return torch.tensor([2.0, 2.0, 7.0])
-"""
-        },
-        lost("q2", "values", "fits"),
-    ),
-    Attempt(
-        "the formula is turned round without its rounding, so there is one size only",
-        {
-            "q3": """
+
+
+@wrong(
+    "the formula is turned round without its rounding, so there is one size only",
+    loses="q3-example q3-more",
+)
 def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     n = (out - 1) * stride + dilation * (kernel - 1) + 1 - 2 * padding
     return [n] if n >= 1 else []
-"""
-        },
-        lost("q3", "example", "more"),
-    ),
-    Attempt(
-        "the padding is taken for the total of both sides",
-        {
-            "q3": """
+
+
+@wrong("the padding is taken for the total of both sides", loses="q3-example q3-more")
 def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     n = (out - 1) * stride + dilation * (kernel - 1) + 1 - padding
     return [m for m in range(n, n + stride) if m >= 1]
-"""
-        },
-        lost("q3", "example", "more"),
-    ),
-    Attempt(
-        "an input of no pixels is allowed",
-        {
-            "q3": """
+
+
+@wrong("an input of no pixels is allowed", loses="q3-more")
 def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     n = (out - 1) * stride + dilation * (kernel - 1) + 1 - 2 * padding
     return [m for m in range(n, n + stride) if m >= 0]
-"""
-        },
-        lost("q3", "more"),
-    ),
-    Attempt(
-        "the search ends at 100 pixels",
-        {
-            "q3": """
+
+
+@wrong("the search ends at 100 pixels", loses="q3-more")
 def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     reach = dilation * (kernel - 1) + 1
     return [n for n in range(1, 100) if (n + 2 * padding - reach) // stride + 1 == out]
-"""
-        },
-        lost("q3", "more"),
-    ),
-    Attempt(
-        "the extra zero goes in front",
-        {
-            "q4": """
+
+
+@wrong("the extra zero goes in front", loses="q4-example q4-more")
 def padding_for(n, kernel, wanted, stride=1, dilation=1):
     total = (wanted - 1) * stride + dilation * (kernel - 1) + 1 - n
     if total <= -stride:
         raise ValueError("too many")
     total = max(total, 0)
     return total - total // 2, total // 2
-"""
-        },
-        lost("q4", "example", "more"),
-    ),
-    Attempt(
-        "half of the kernel, whatever is wanted",
-        {
-            "q4": """
+
+
+@wrong("half of the kernel, whatever is wanted", loses="q4-example q4-more")
 def padding_for(n, kernel, wanted, stride=1, dilation=1):
     if n - kernel + 1 > wanted and stride == 1:
         raise ValueError("too many")
     total = dilation * (kernel - 1)
     return total // 2, total - total // 2
-"""
-        },
-        lost("q4", "example", "more"),
-    ),
-    Attempt(
-        "the dilation is forgotten",
-        {
-            "q4": """
+
+
+@wrong("the dilation is forgotten", loses="q4-more")
 def padding_for(n, kernel, wanted, stride=1, dilation=1):
     total = (wanted - 1) * stride + kernel - n
     if total <= -stride:
         raise ValueError("too many")
     total = max(total, 0)
     return total // 2, total - total // 2
-"""
-        },
-        lost("q4", "more"),
-    ),
-    Attempt(
-        "pixels that a stride leaves over are taken for too many values",
-        {
-            "q4": """
+
+
+@wrong("pixels that a stride leaves over are taken for too many values", loses="q4-example q4-more")
 def padding_for(n, kernel, wanted, stride=1, dilation=1):
     total = (wanted - 1) * stride + dilation * (kernel - 1) + 1 - n
     if total < 0:
         raise ValueError("too many")
     return total // 2, total - total // 2
-"""
-        },
-        lost("q4", "example", "more"),
-    ),
-    Attempt(
-        "the kernels are those of convolution",
-        {
-            "q5": """
+
+
+@wrong("the kernels are those of convolution", loses="q5-sides")
 def four_kernels():
     z = [0.0, 0.0, 0.0]
     ninth = torch.full((3, 3), 1 / 9)
@@ -284,14 +201,9 @@ def four_kernels():
         "curve": torch.tensor([[0.0, 1.0, 0.0], [0.0, -2.0, 0.0], [0.0, 1.0, 0.0]]),
         "sharpen": 2 * torch.tensor([z, [0.0, 1.0, 0.0], z]) - ninth,
     }
-"""
-        },
-        lost("q5", "sides"),
-    ),
-    Attempt(
-        "rows and columns are exchanged",
-        {
-            "q5": """
+
+
+@wrong("rows and columns are exchanged", loses="q5-sides q5-sums")
 def four_kernels():
     z = [0.0, 0.0, 0.0]
     ninth = torch.full((3, 3), 1 / 9)
@@ -301,14 +213,9 @@ def four_kernels():
         "curve": torch.tensor([z, [1.0, -2.0, 1.0], z]),
         "sharpen": 2 * torch.tensor([z, [0.0, 1.0, 0.0], z]) - ninth,
     }
-"""
-        },
-        lost("q5", "sides", "sums"),
-    ),
-    Attempt(
-        "sharpen takes the mean of the eight neighbours",
-        {
-            "q5": """
+
+
+@wrong("sharpen takes the mean of the eight neighbours", loses="q5-sums")
 def four_kernels():
     z = [0.0, 0.0, 0.0]
     sharpen = torch.full((3, 3), -1 / 8)
@@ -319,90 +226,50 @@ def four_kernels():
         "curve": torch.tensor([[0.0, 1.0, 0.0], [0.0, -2.0, 0.0], [0.0, 1.0, 0.0]]),
         "sharpen": sharpen,
     }
-"""
-        },
-        lost("q5", "sums"),
-    ),
-    Attempt(
-        "sums of rows and columns, divided by the sum of all, which may be 0",
-        {
-            "q7": """
+
+
+@wrong("sums of rows and columns, divided by the sum of all, which may be 0", loses="q7-zeros")
 def factors(K):
     column, row = K.sum(1) / K.sum(), K.sum(0)
     return (column, row) if torch.allclose(torch.outer(column, row), K, atol=1e-5) else None
-"""
-        },
-        lost("q7", "zeros"),
-    ),
-    Attempt(
-        "the first row is taken, whatever stands in it",
-        {
-            "q7": """
+
+
+@wrong("the first row is taken, whatever stands in it", loses="q7-zeros")
 def factors(K):
     column, row = K[:, 0] / K[0, 0], K[0]
     return (column, row) if torch.allclose(torch.outer(column, row), K, atol=1e-5) else None
-"""
-        },
-        lost("q7", "zeros"),
-    ),
-    Attempt(
-        "all is taken for separable",
-        {
-            "q7": """
+
+
+@wrong("all is taken for separable", loses="q7-example q7-sizes q7-zeros")
 def factors(K):
     u, s, v = torch.linalg.svd(K)
     return u[:, 0] * s[0], v[0]
-"""
-        },
-        lost("q7", "example", "zeros", "sizes"),
-    ),
-    Attempt(
-        "works for squares only",
-        {
-            "q7": """
+
+
+@wrong("works for squares only", loses="q7-sizes q7-zeros")
 def factors(K):
     if torch.det(K).abs() > 1e-5:
         return None
     u, s, v = torch.linalg.svd(K)
     return u[:, 0] * s[0], v[0]
-"""
-        },
-        lost("q7", "zeros", "sizes"),
-    ),
-    Attempt(
-        "f is cross-correlated with g, which flips one of them",
-        {
-            "q8": """
+
+
+@wrong("f is cross-correlated with g, which flips one of them", loses="q8-example q8-more")
 def combine(f, g):
     return torch.from_numpy(signal.correlate2d(f, g))
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "h is only as large as f",
-        {
-            "q8": """
+
+
+@wrong("h is only as large as f", loses="q8-example q8-more")
 def combine(f, g):
     return torch.from_numpy(signal.convolve2d(f, g, "same"))
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "the kernels are multiplied as matrices",
-        {
-            "q8": """
+
+
+@wrong("the kernels are multiplied as matrices", loses="q8-example q8-more")
 def combine(f, g):
     return f @ g
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "the stamps replace what is below them",
-        {
-            "q9": """
+
+
+@wrong("the stamps replace what is below them", loses="q9-crop q9-example q9-stride")
 def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     (h, w), (a, b), (s, t) = Y.shape, K.shape, stride
     X = torch.zeros((h - 1) * s + a, (w - 1) * t + b, dtype=Y.dtype)
@@ -410,14 +277,9 @@ def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
         for j in range(w):
             X[i * s : i * s + a, j * t : j * t + b] = Y[i, j] * K
     return X[crop[0] : X.shape[0] - crop[0], crop[1] : X.shape[1] - crop[1]]
-"""
-        },
-        lost("q9", "example", "stride", "crop"),
-    ),
-    Attempt(
-        "without a crop, nothing is left",
-        {
-            "q9": """
+
+
+@wrong("without a crop, nothing is left", loses="q9-crop q9-example q9-stride")
 def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     (h, w), (a, b), (s, t) = Y.shape, K.shape, stride
     X = torch.zeros((h - 1) * s + a, (w - 1) * t + b, dtype=Y.dtype)
@@ -425,63 +287,38 @@ def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
         for j in range(w):
             X[i * s : i * s + a, j * t : j * t + b] += Y[i, j] * K
     return X[crop[0] : -crop[0], crop[1] : -crop[1]]
-"""
-        },
-        lost("q9", "example", "stride", "crop"),
-    ),
-    Attempt(
-        "the crop is at the top and at the left only",
-        {
-            "q9": """
+
+
+@wrong("the crop is at the top and at the left only", loses="q9-crop q9-example")
 def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     X = F.conv_transpose2d(Y[None, None], K[None, None], stride=stride)[0, 0]
     return X[crop[0] :, crop[1] :]
-"""
-        },
-        lost("q9", "example", "crop"),
-    ),
-    Attempt(
-        "the stride's height and width are exchanged",
-        {
-            "q9": """
+
+
+@wrong("the stride's height and width are exchanged", loses="q9-example q9-stride")
 def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     return F.conv_transpose2d(Y[None, None], K[None, None], None, stride[::-1], crop)[0, 0]
-"""
-        },
-        lost("q9", "example", "stride"),
-    ),
-    Attempt(
-        "the bias is forgotten",
-        {
-            "q10": """
+
+
+@wrong("the bias is forgotten", loses="q10-example q10-stride q10-table")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     maps = [
         F.conv2d(X[:, channels], kernel[None], stride=stride)
         for channels, kernel in zip(table, kernels)
     ]
     return torch.cat(maps, dim=1)
-"""
-        },
-        lost("q10", "example", "table", "stride"),
-    ),
-    Attempt(
-        "the kernels are laid on the channels in ascending order",
-        {
-            "q10": """
+
+
+@wrong("the kernels are laid on the channels in ascending order", loses="q10-table")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     maps = [
         F.conv2d(X[:, sorted(channels)], kernel[None], stride=stride)
         for channels, kernel in zip(table, kernels)
     ]
     return torch.cat(maps, dim=1) + bias[:, None, None]
-"""
-        },
-        lost("q10", "table"),
-    ),
-    Attempt(
-        "the bias is added once for each input channel",
-        {
-            "q10": """
+
+
+@wrong("the bias is added once for each input channel", loses="q10-stride q10-table")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     maps = []
     for o, channels in enumerate(table):
@@ -491,42 +328,29 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
             total = total + one + bias[o]
         maps.append(total)
     return torch.cat(maps, dim=1)
-"""
-        },
-        lost("q10", "table", "stride"),
-    ),
-    Attempt(
-        "only the first picture of the batch is looked at",
-        {
-            "q10": """
+
+
+@wrong("only the first picture of the batch is looked at", loses="q10-table")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     maps = [
         F.conv2d(X[:1, channels], kernel[None], stride=stride)
         for channels, kernel in zip(table, kernels)
     ]
     return torch.cat(maps, dim=1) + bias[:, None, None]
-"""
-        },
-        lost("q10", "table"),
-    ),
-    Attempt(
-        "the vertical stride is used in both directions",
-        {
-            "q10": """
+
+
+@wrong("the vertical stride is used in both directions", loses="q10-stride")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     maps = [
         F.conv2d(X[:, channels], kernel[None], stride=stride[0])
         for channels, kernel in zip(table, kernels)
     ]
     return torch.cat(maps, dim=1) + bias[:, None, None]
-"""
-        },
-        lost("q10", "stride"),
-    ),
-    Attempt(
-        "the mean of the whole picture is subtracted, not that of the patch",
-        {
-            "q11": """
+
+
+@wrong(
+    "the mean of the whole picture is subtracted, not that of the patch", loses="q11-flat q11-light"
+)
 def similarity(image, template):
     if template.min() == template.max():
         raise ValueError("flat")
@@ -539,14 +363,9 @@ def similarity(image, template):
             if patch.max() > patch.min():
                 scores[i, j] = (patch * template).sum() / (patch.norm() * template.norm())
     return scores
-"""
-        },
-        lost("q11", "light", "flat"),
-    ),
-    Attempt(
-        "a flat patch is divided by 0",
-        {
-            "q11": """
+
+
+@wrong("a flat patch is divided by 0", loses="q11-example q11-flat")
 def similarity(image, template):
     if template.min() == template.max():
         raise ValueError("flat")
@@ -559,14 +378,12 @@ def similarity(image, template):
             patch = patch - patch.mean()
             scores[i, j] = (patch * template).sum() / (patch.norm() * template.norm())
     return scores
-"""
-        },
-        lost("q11", "example", "flat"),
-    ),
-    Attempt(
-        "the mean is subtracted in the very template that was handed in",
-        {
-            "q11": """
+
+
+@wrong(
+    "the mean is subtracted in the very template that was handed in",
+    loses="q11-example q11-flat q11-light",
+)
 def similarity(image, template):
     if template.min() == template.max():
         raise ValueError("flat")
@@ -580,14 +397,12 @@ def similarity(image, template):
             if patch.norm() > 0:
                 scores[i, j] = (patch * template).sum() / (patch.norm() * template.norm())
     return scores
-"""
-        },
-        lost("q11", "example", "light", "flat"),
-    ),
-    Attempt(
-        "divided by the norm of the picture as it was, before the mean was subtracted",
-        {
-            "q11": """
+
+
+@wrong(
+    "divided by the norm of the picture as it was, before the mean was subtracted",
+    loses="q11-example q11-flat q11-light",
+)
 def similarity(image, template):
     if template.min() == template.max():
         raise ValueError("flat")
@@ -600,14 +415,9 @@ def similarity(image, template):
             if patch.max() > patch.min():
                 scores[i, j] = (patch * pattern).sum() / (patch.norm() * pattern.norm())
     return scores
-"""
-        },
-        lost("q11", "example", "light", "flat"),
-    ),
-    Attempt(
-        "a template of equal values scores 0 everywhere",
-        {
-            "q11": """
+
+
+@wrong("a template of equal values scores 0 everywhere", loses="q11-example q11-flat")
 def similarity(image, template):
     h, w = template.shape
     pattern = template - template.mean()
@@ -620,77 +430,52 @@ def similarity(image, template):
             if norm > 0:
                 scores[i, j] = (patch * pattern).sum() / norm
     return scores
-"""
-        },
-        lost("q11", "example", "flat"),
-    ),
-    Attempt(
-        "an input size below 1 moves the whole range",
-        {
-            "q3": """
+
+
+@wrong("an input size below 1 moves the whole range", loses="q3-example q3-more")
 def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     first = max((out - 1) * stride + dilation * (kernel - 1) + 1 - 2 * padding, 1)
     return list(range(first, first + stride))
-"""
-        },
-        lost("q3", "example", "more"),
-    ),
-    Attempt(
-        "a kernel of zeros is taken for not separable",
-        {
-            "q7": """
+
+
+@wrong("a kernel of zeros is taken for not separable", loses="q7-zeros")
 def factors(K):
     if torch.linalg.matrix_rank(K) != 1:
         return None
     u, s, v = torch.linalg.svd(K)
     return u[:, 0] * s[0], v[0]
-"""
-        },
-        lost("q7", "zeros"),
-    ),
-    Attempt(
-        "f is padded on one side only",
-        {
-            "q8": """
+
+
+@wrong("f is padded on one side only", loses="q8-example q8-more")
 def combine(f, g):
     padded = F.pad(f, (g.shape[1] - 1, 0, g.shape[0] - 1, 0))
     return F.conv2d(padded[None, None], g.flip(0, 1)[None, None])[0, 0]
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "the first channels are taken, as many as the table lists",
-        {
-            "q10": """
+
+
+@wrong(
+    "the first channels are taken, as many as the table lists",
+    loses="q10-example q10-stride q10-table",
+)
 def connected(X, kernels, table, bias, stride=(1, 1)):
     maps = [
         F.conv2d(X[:, : len(channels)], kernel[None], stride=stride)
         for channels, kernel in zip(table, kernels)
     ]
     return torch.cat(maps, dim=1) + bias[:, None, None]
-"""
-        },
-        lost("q10", "example", "table", "stride"),
-    ),
-    Attempt(
-        "no mean is subtracted",
-        {
-            "q11": """
+
+
+@wrong("no mean is subtracted", loses="q11-example q11-flat q11-light")
 def similarity(image, template):
     if template.min() == template.max():
         raise ValueError("flat")
     patches = image.unfold(0, template.shape[0], 1).unfold(1, template.shape[1], 1)
     norms = (patches**2).sum(dim=(2, 3)).sqrt() * template.norm()
     return (patches * template).sum(dim=(2, 3)) / norms.clamp(min=1e-9)
-"""
-        },
-        lost("q11", "example", "light", "flat"),
-    ),
-    Attempt(
-        "divided by standard deviations of n - 1 and n values",
-        {
-            "q11": """
+
+
+@wrong(
+    "divided by standard deviations of n - 1 and n values", loses="q11-example q11-flat q11-light"
+)
 def similarity(image, template):
     if template.min() == template.max():
         raise ValueError("flat")
@@ -699,42 +484,27 @@ def similarity(image, template):
     pattern = template - template.mean()
     spread = patches.std(dim=(2, 3)) * pattern.std()
     return torch.where(spread > 0, (patches * pattern).mean(dim=(2, 3)) / spread, 0.0)
-"""
-        },
-        lost("q11", "example", "light", "flat"),
-    ),
-    Attempt(
-        "separable is what is nearly separable",
-        {
-            "q7": """
+
+
+@wrong("separable is what is nearly separable", loses="q7-sizes")
 def factors(K):
     i, j = divmod(K.abs().argmax().item(), K.shape[1])
     if K[i, j] == 0:
         return torch.zeros_like(K[:, 0]), torch.zeros_like(K[0])
     column, row = K[:, j] / K[i, j], K[i].clone()
     return (column, row) if torch.allclose(torch.outer(column, row), K, atol=0.1) else None
-"""
-        },
-        lost("q7", "sizes"),
-    ),
-    Attempt(
-        "the lists that are given are used up",
-        {
-            "q10": """
+
+
+@wrong("the lists that are given are used up", loses="q10-example q10-stride q10-table")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     maps = []
     for o in range(len(table)):
         channels, kernel = table.pop(0), kernels.pop(0)
         maps.append(F.conv2d(X[:, channels], kernel[None], bias[o : o + 1], stride))
     return torch.cat(maps, dim=1)
-"""
-        },
-        lost("q10", "example", "table", "stride"),
-    ),
-    Attempt(
-        "a flat template is one whose deviation is exactly 0",
-        {
-            "q11": """
+
+
+@wrong("a flat template is one whose deviation is exactly 0", loses="q11-example q11-flat")
 def similarity(image, template):
     if template.numel() > 1 and template.std() == 0:
         raise ValueError("flat")
@@ -745,28 +515,19 @@ def similarity(image, template):
     norms = (patches**2).sum(dim=(2, 3)).sqrt() * (pattern**2).sum().sqrt()
     products = (patches * pattern).sum(dim=(2, 3))
     return torch.where(norms > 1e-6, products / norms.clamp(min=1e-6), 0.0)
-"""
-        },
-        lost("q11", "example", "flat"),
-    ),
-]
 
-RIGHT = [
-    Attempt(
-        "NumPy and SciPy wherever they can",
-        {
-            "q1": """
+
+@right("NumPy and SciPy wherever they can")
 def on_paper():
     x, w = np.array([2, 0, 1, 3, -1, 4, 1]), np.array([1, 2, -1])
     correlation = [int(value) for value in np.correlate(x, w)]
     convolution = np.convolve(x, w, mode="valid").tolist()
     padded = np.correlate(np.pad(x, 1), w)[::2].tolist()
     dilated = np.correlate(x, np.array([1, 0, 2, 0, -1])).tolist()
-    return dict(
-        correlation=correlation, convolution=convolution, padded=padded, dilated=dilated
-    )
-""",
-            "q2": """
+    return dict(correlation=correlation, convolution=convolution, padded=padded, dilated=dilated)
+
+
+@right("NumPy and SciPy wherever they can")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     row = np.pad(x.numpy(), (before, after))
     spread = np.zeros(dilation * (len(w) - 1) + 1, dtype=row.dtype)
@@ -774,20 +535,23 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     if len(spread) > len(row):
         raise ValueError("the kernel does not fit")
     return torch.from_numpy(np.correlate(row, spread, "valid")[::stride].copy())
-""",
-            "q8": """
+
+
+@right("NumPy and SciPy wherever they can")
 def combine(f, g):
     return torch.from_numpy(signal.convolve2d(f.numpy(), g.numpy(), mode="full"))
-""",
-            "q9": """
+
+
+@right("NumPy and SciPy wherever they can")
 def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     (h, w), (s, t) = Y.shape, stride
     apart = np.zeros(((h - 1) * s + 1, (w - 1) * t + 1), dtype=Y.numpy().dtype)
     apart[::s, ::t] = Y
     X = signal.convolve2d(apart, K)
     return torch.from_numpy(X[crop[0] : len(X) - crop[0], crop[1] : X.shape[1] - crop[1]])
-""",
-            "q10": """
+
+
+@right("NumPy and SciPy wherever they can")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     maps = []
     for picture in X.numpy():
@@ -797,49 +561,45 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
             outs.append((np.sum(both, axis=0) + b)[:: stride[0], :: stride[1]])
         maps.append(outs)
     return torch.tensor(np.array(maps))
-""",
-        },
-    ),
-    Attempt(
-        "functions of PyTorch, padded and flipped as they need it",
-        {
-            "q2": """
+
+
+@right("functions of PyTorch, padded and flipped as they need it")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     if dilation * (len(w) - 1) + 1 > len(x) + before + after:
         raise ValueError
     row = F.pad(x, (before, after)).reshape(1, 1, -1)
     return F.conv1d(row, w.reshape(1, 1, -1), stride=stride, dilation=dilation).reshape(-1)
-""",
-            "q7": """
+
+
+@right("functions of PyTorch, padded and flipped as they need it")
 def factors(K):
     U, S, V = torch.linalg.svd(K, full_matrices=False)
     if len(S) > 1 and S[1] > 1e-4 * max(S[0], 1e-6):
         return None
     return U[:, 0] * S[0].sqrt(), V[0] * S[0].sqrt()
-""",
-            "q8": """
+
+
+@right("functions of PyTorch, padded and flipped as they need it")
 def combine(f, g):
     a, b = g.shape
     padded = F.pad(f, (b - 1, b - 1, a - 1, a - 1))
     return F.conv2d(padded[None, None], g.flip(0, 1)[None, None]).squeeze(0).squeeze(0)
-""",
-            "q9": """
+
+
+@right("functions of PyTorch, padded and flipped as they need it")
 def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     return F.conv_transpose2d(Y[None, None], K[None, None], stride=stride, padding=crop)[0][0]
-""",
-            "q10": """
+
+
+@right("functions of PyTorch, padded and flipped as they need it")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     weight = X.new_zeros(len(table), X.shape[1], *kernels[0].shape[1:])
     for o, channels in enumerate(table):
         weight[o, channels] = kernels[o]
     return F.conv2d(X, weight, bias, stride=stride)
-""",
-        },
-    ),
-    Attempt(
-        "plain loops over single numbers",
-        {
-            "q2": """
+
+
+@right("plain loops over single numbers")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     numbers = [0.0] * before + x.tolist() + [0.0] * after
     weights = w.tolist()
@@ -852,8 +612,9 @@ def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
         out.append(sum(weight * numbers[place + a * dilation] for a, weight in enumerate(weights)))
         place += stride
     return torch.tensor(out, dtype=x.dtype)
-""",
-            "q3": """
+
+
+@right("plain loops over single numbers")
 def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
     found = []
     n = 0
@@ -865,8 +626,9 @@ def input_sizes(out, kernel, padding=0, stride=1, dilation=1):
             found.append(n)
         if places > out:
             return found
-""",
-            "q4": """
+
+
+@right("plain loops over single numbers")
 def padding_for(n, kernel, wanted, stride=1, dilation=1):
     before = after = 0
     while True:
@@ -880,8 +642,9 @@ def padding_for(n, kernel, wanted, stride=1, dilation=1):
             before += 1
         else:
             after += 1
-""",
-            "q7": """
+
+
+@right("plain loops over single numbers")
 def factors(K):
     h, w = K.shape
     for i in range(h):
@@ -895,16 +658,18 @@ def factors(K):
             if K[i, j] != 0:
                 return K[:, j].clone(), K[i] / K[i, j]
     return torch.zeros(h), torch.zeros(w)
-""",
-            "q8": """
+
+
+@right("plain loops over single numbers")
 def combine(f, g):
     out = [[0.0] * (f.shape[1] + g.shape[1] - 1) for _ in range(f.shape[0] + g.shape[0] - 1)]
     for i, j in np.ndindex(*f.shape):
         for a, b in np.ndindex(*g.shape):
             out[i + a][j + b] += float(f[i, j]) * float(g[a, b])
     return torch.tensor(out, dtype=torch.float64)
-""",
-            "q10": """
+
+
+@right("plain loops over single numbers")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     h, w = kernels[0].shape[-2:]
     rows = len(range(0, X.shape[2] - h + 1, stride[0]))
@@ -919,8 +684,9 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
                         patch = X[n, c, top : top + h, left : left + w]
                         out[n, o, i, j] += (patch * kernels[o][k]).sum()
     return out
-""",
-            "q11": """
+
+
+@right("plain loops over single numbers")
 def similarity(image, template):
     h, w = template.shape
     t = template.double() - template.double().mean()
@@ -936,21 +702,18 @@ def similarity(image, template):
             row.append(float((p * t).sum()) / n / float((t * t).sum()) ** 0.5 if n else 0.0)
         rows.append(row)
     return torch.tensor(rows)
-""",
-        },
-    ),
-    Attempt(
-        "unfold, einsum and sums of squares",
-        {
-            "q2": """
+
+
+@right("unfold, einsum and sums of squares")
 def correlate_row(x, w, before=0, after=0, stride=1, dilation=1):
     reach = 1 + dilation * (w.numel() - 1)
     row = torch.nn.functional.pad(x, [before, after])
     if row.numel() < reach:
         raise ValueError(f"{reach} > {row.numel()}")
     return row.unfold(0, reach, stride)[:, ::dilation] @ w
-""",
-            "q5": """
+
+
+@right("unfold, einsum and sums of squares")
 def four_kernels():
     one = torch.zeros((3, 3), dtype=torch.float64)
     one[1, 1] = 1
@@ -960,16 +723,18 @@ def four_kernels():
         "slope": (torch.roll(one, 1, 1) - torch.roll(one, -1, 1)) / 2,
         "curve": torch.roll(one, 1, 0) + torch.roll(one, -1, 0) - 2 * one,
     }
-""",
-            "q9": """
+
+
+@right("unfold, einsum and sums of squares")
 def stamp(Y, K, stride=(1, 1), crop=(0, 0)):
     (h, w), (a, b) = Y.shape, K.shape
     size = ((h - 1) * stride[0] + a, (w - 1) * stride[1] + b)
     stamps = torch.einsum("ij,ab->abij", Y, K).reshape(1, a * b, h * w)
     X = F.fold(stamps, size, (a, b), stride=stride)[0, 0]
     return X[crop[0] : size[0] - crop[0], crop[1] : size[1] - crop[1]]
-""",
-            "q10": """
+
+
+@right("unfold, einsum and sums of squares")
 def connected(X, kernels, table, bias, stride=(1, 1)):
     h, w = kernels[0].shape[1:]
     windows = X.unfold(2, h, stride[0]).unfold(3, w, stride[1])
@@ -978,8 +743,9 @@ def connected(X, kernels, table, bias, stride=(1, 1)):
         for channels, kernel, b in zip(table, kernels, bias)
     ]
     return torch.stack(maps, dim=1)
-""",
-            "q11": """
+
+
+@right("unfold, einsum and sums of squares")
 def similarity(image, template):
     if (template == template[0, 0]).all():
         raise ValueError("flat")
@@ -991,7 +757,3 @@ def similarity(image, template):
     norm = (variance * (pattern**2).sum()).sqrt()
     scores = F.conv2d(picture, pattern)
     return torch.where(norm > 1e-9, scores / norm, torch.zeros_like(norm))[0, 0]
-""",
-        },
-    ),
-]

@@ -1,14 +1,19 @@
 """Solutions of lab 2, learning and looking."""
 
-from __future__ import annotations
+# Students write no types.
+# mypy: ignore-errors
 
-from tests.labs.attempts import Attempt, lost
+import copy
 
-WRONG = [
-    Attempt(
-        "the gradient of a square is taken without its 2",
-        {
-            "q1": """
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.labs.attempts import right, wrong
+
+
+@wrong("the gradient of a square is taken without its 2", loses="q1-input q1-kernel")
 def on_paper():
     return {
         "output": [4, 4, -1],
@@ -17,14 +22,9 @@ def on_paper():
         "input_gradient": [2, -1, -3, -1],
         "new_kernel": [2.1, 0.7],
     }
-"""
-        },
-        lost("q1", "input", "kernel"),
-    ),
-    Attempt(
-        "the step goes along the gradient, uphill",
-        {
-            "q1": """
+
+
+@wrong("the step goes along the gradient, uphill", loses="q1-kernel")
 def on_paper():
     return {
         "output": [4, 4, -1],
@@ -33,14 +33,9 @@ def on_paper():
         "input_gradient": [4, -2, -6, -2],
         "new_kernel": [1.8, 1.6],
     }
-"""
-        },
-        lost("q1", "kernel"),
-    ),
-    Attempt(
-        "the gradient of the kernel is flipped",
-        {
-            "q2": """
+
+
+@wrong("the gradient of the kernel is flipped", loses="q2-example q2-plain q2-stride")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     dK = torch.zeros(size, dtype=X.dtype)
     for i in range(dY.shape[0]):
@@ -48,28 +43,18 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
             top, left = i * stride[0], j * stride[1]
             dK += dY[i, j] * X[top : top + size[0], left : left + size[1]]
     return dK.flip(0, 1)
-"""
-        },
-        lost("q2", "example", "plain", "stride"),
-    ),
-    Attempt(
-        "the stride is forgotten in the gradient of the kernel",
-        {
-            "q2": """
+
+
+@wrong("the stride is forgotten in the gradient of the kernel", loses="q2-example q2-stride")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     dK = torch.zeros(size, dtype=X.dtype)
     for i in range(dY.shape[0]):
         for j in range(dY.shape[1]):
             dK += dY[i, j] * X[i : i + size[0], j : j + size[1]]
     return dK
-"""
-        },
-        lost("q2", "example", "stride"),
-    ),
-    Attempt(
-        "rows and columns of the stride are exchanged",
-        {
-            "q2": """
+
+
+@wrong("rows and columns of the stride are exchanged", loses="q2-example q2-stride")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     dK = torch.zeros(size, dtype=X.dtype)
     for i in range(dY.shape[0]):
@@ -77,38 +62,23 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
             top, left = i * stride[1], j * stride[0]
             dK += dY[i, j] * X[top : top + size[0], left : left + size[1]]
     return dK
-"""
-        },
-        lost("q2", "example", "stride"),
-    ),
-    Attempt(
-        "the mean over all places and not the sum",
-        {
-            "q2": """
+
+
+@wrong("the mean over all places and not the sum", loses="q2-example q2-plain q2-stride")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     K = torch.zeros(1, 1, *size, dtype=X.dtype, requires_grad=True)
     Y = F.conv2d(X[None, None], K, stride=stride)[0, 0]
     (Y * dY).mean().backward()
     return K.grad[0, 0]
-"""
-        },
-        lost("q2", "example", "plain", "stride"),
-    ),
-    Attempt(
-        "dY slides over X without room for what a stride leaves over",
-        {
-            "q2": """
+
+
+@wrong("dY slides over X without room for what a stride leaves over", loses="q2-example q2-stride")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     dilated = F.conv2d(X[None, None], dY[None, None], dilation=stride)[0, 0]
     return dilated
-"""
-        },
-        lost("q2", "example", "stride"),
-    ),
-    Attempt(
-        "the kernel is flipped on its way back",
-        {
-            "q3": """
+
+
+@wrong("the kernel is flipped on its way back", loses="q3-example q3-plain q3-stride")
 def input_gradient(dY, K, size, stride=(1, 1)):
     dX = torch.zeros(size, dtype=dY.dtype)
     for i in range(dY.shape[0]):
@@ -116,14 +86,9 @@ def input_gradient(dY, K, size, stride=(1, 1)):
             top, left = i * stride[0], j * stride[1]
             dX[top : top + K.shape[0], left : left + K.shape[1]] += dY[i, j] * K.flip(0, 1)
     return dX
-"""
-        },
-        lost("q3", "example", "plain", "stride"),
-    ),
-    Attempt(
-        "the last place replaces what others left on a pixel",
-        {
-            "q3": """
+
+
+@wrong("the last place replaces what others left on a pixel", loses="q3-plain q3-stride")
 def input_gradient(dY, K, size, stride=(1, 1)):
     dX = torch.zeros(size, dtype=dY.dtype)
     for i in range(dY.shape[0]):
@@ -131,37 +96,22 @@ def input_gradient(dY, K, size, stride=(1, 1)):
             top, left = i * stride[0], j * stride[1]
             dX[top : top + K.shape[0], left : left + K.shape[1]] = dY[i, j] * K
     return dX
-"""
-        },
-        lost("q3", "plain", "stride"),
-    ),
-    Attempt(
-        "pixels that were never read are missing",
-        {
-            "q3": """
+
+
+@wrong("pixels that were never read are missing", loses="q3-example q3-stride")
 def input_gradient(dY, K, size, stride=(1, 1)):
     return F.conv_transpose2d(dY[None, None], K[None, None], stride=stride)[0, 0]
-"""
-        },
-        lost("q3", "example", "stride"),
-    ),
-    Attempt(
-        "dY is multiplied in place",
-        {
-            "q3": """
+
+
+@wrong("dY is multiplied in place", loses="q3-example q3-plain q3-stride")
 def input_gradient(dY, K, size, stride=(1, 1)):
     X = torch.zeros(1, 1, *size, dtype=dY.dtype, requires_grad=True)
     F.conv2d(X, K[None, None], stride=stride)[0, 0].backward(dY)
     dY *= 0
     return X.grad[0, 0]
-"""
-        },
-        lost("q3", "example", "plain", "stride"),
-    ),
-    Attempt(
-        "the sum of the squared errors and not their mean",
-        {
-            "q4": """
+
+
+@wrong("the sum of the squared errors and not their mean", loses="q4-example q4-learned q4-losses")
 def learn(X, Y, size, steps, rate):
     kernel, bias = torch.zeros(1, 1, *size, dtype=X.dtype), torch.zeros(1, dtype=X.dtype)
     losses = []
@@ -173,14 +123,9 @@ def learn(X, Y, size, steps, rate):
         bias = bias.detach() - rate * bias.grad
         losses.append(loss.item())
     return kernel[0, 0], bias, losses
-"""
-        },
-        lost("q4", "example", "learned", "losses"),
-    ),
-    Attempt(
-        "the gradients of all steps add up",
-        {
-            "q4": """
+
+
+@wrong("the gradients of all steps add up", loses="q4-learned q4-losses")
 def learn(X, Y, size, steps, rate):
     layer = nn.Conv2d(1, 1, size).to(X.dtype)
     nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
@@ -193,14 +138,9 @@ def learn(X, Y, size, steps, rate):
             layer.weight -= rate * layer.weight.grad
             layer.bias -= rate * layer.bias.grad
     return layer.weight.detach()[0, 0], layer.bias.item(), losses
-"""
-        },
-        lost("q4", "learned", "losses"),
-    ),
-    Attempt(
-        "the bias is not learned",
-        {
-            "q4": """
+
+
+@wrong("the bias is not learned", loses="q4-example q4-learned q4-losses")
 def learn(X, Y, size, steps, rate):
     kernel = torch.zeros(1, 1, *size, dtype=X.dtype)
     losses = []
@@ -211,14 +151,11 @@ def learn(X, Y, size, steps, rate):
         kernel = kernel.detach() - rate * kernel.grad
         losses.append(loss.item())
     return kernel[0, 0], 0.0, losses
-"""
-        },
-        lost("q4", "example", "learned", "losses"),
-    ),
-    Attempt(
-        "the bias gets its gradient after the kernel has moved",
-        {
-            "q4": """
+
+
+@wrong(
+    "the bias gets its gradient after the kernel has moved", loses="q4-example q4-learned q4-losses"
+)
 def learn(X, Y, size, steps, rate):
     kernel, bias, losses = torch.zeros(size, dtype=X.dtype), 0.0, []
     for _ in range(steps):
@@ -229,14 +166,9 @@ def learn(X, Y, size, steps, rate):
         errors = F.conv2d(X[None, None], kernel[None, None])[0, 0] + bias - Y
         bias = bias - rate * 2 * errors.mean().item()
     return kernel, bias, losses
-"""
-        },
-        lost("q4", "example", "learned", "losses"),
-    ),
-    Attempt(
-        "the losses are those after each step",
-        {
-            "q4": """
+
+
+@wrong("the losses are those after each step", loses="q4-example q4-losses")
 def learn(X, Y, size, steps, rate):
     layer = nn.Conv2d(1, 1, size).to(X.dtype)
     nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
@@ -249,14 +181,9 @@ def learn(X, Y, size, steps, rate):
             layer.bias -= rate * layer.bias.grad
             losses.append(((layer(X[None, None])[0, 0] - Y) ** 2).mean().item())
     return layer.weight.detach()[0, 0], layer.bias.item(), losses
-"""
-        },
-        lost("q4", "example", "losses"),
-    ),
-    Attempt(
-        "the bias of a layer is counted even where there is none",
-        {
-            "q5": """
+
+
+@wrong("the bias of a layer is counted even where there is none", loses="q5-example q5-layers")
 def count_parameters(layers):
     total = 0
     for kind, *s in layers:
@@ -269,14 +196,9 @@ def count_parameters(layers):
         if kind == "norm":
             total += 2 * s[0]
     return total
-"""
-        },
-        lost("q5", "example", "layers"),
-    ),
-    Attempt(
-        "groups divide the channels on both sides",
-        {
-            "q5": """
+
+
+@wrong("groups divide the channels on both sides", loses="q5-example q5-groups")
 def count_parameters(layers):
     total = 0
     for kind, *s in layers:
@@ -289,14 +211,9 @@ def count_parameters(layers):
         if kind == "norm":
             total += 2 * s[0]
     return total
-"""
-        },
-        lost("q5", "example", "groups"),
-    ),
-    Attempt(
-        "all kernels are taken for squares",
-        {
-            "q5": """
+
+
+@wrong("all kernels are taken for squares", loses="q5-example q5-groups q5-layers")
 def count_parameters(layers):
     total = 0
     for kind, *s in layers:
@@ -309,14 +226,9 @@ def count_parameters(layers):
         if kind == "norm":
             total += 2 * s[0]
     return total
-"""
-        },
-        lost("q5", "example", "groups", "layers"),
-    ),
-    Attempt(
-        "only the channels out must be split evenly",
-        {
-            "q5": """
+
+
+@wrong("only the channels out must be split evenly", loses="q5-groups")
 def count_parameters(layers):
     total = 0
     for kind, *s in layers:
@@ -329,230 +241,143 @@ def count_parameters(layers):
         if kind == "norm":
             total += 2 * s[0]
     return total
-"""
-        },
-        lost("q5", "groups"),
-    ),
-    Attempt(
-        "everything from the first to the last pixel, holes included",
-        {
-            "q6": """
+
+
+@wrong(
+    "everything from the first to the last pixel, holes included",
+    loses="q6-example q6-holes q6-padding",
+)
 def pixels_read(n, layers, place):
     first = last = place
     for kernel, stride, padding, dilation in layers[::-1]:
         first = first * stride - padding
         last = last * stride - padding + dilation * (kernel - 1)
     return [i for i in range(first, last + 1) if 0 <= i < n]
-"""
-        },
-        lost("q6", "example", "holes", "padding"),
-    ),
-    Attempt(
-        "the zeros between the layers are taken for values",
-        {
-            "q6": """
+
+
+@wrong("the zeros between the layers are taken for values", loses="q6-padding")
 def pixels_read(n, layers, place):
     places = {place}
     for kernel, stride, padding, dilation in layers[::-1]:
         places = {i * stride - padding + a * dilation for i in places for a in range(kernel)}
     return sorted(i for i in places if 0 <= i < n)
-"""
-        },
-        lost("q6", "padding"),
-    ),
-    Attempt(
-        "padding counts as pixels",
-        {
-            "q6": """
+
+
+@wrong("padding counts as pixels", loses="q6-example q6-padding")
 def pixels_read(n, layers, place):
     places = {place}
     for kernel, stride, padding, dilation in layers[::-1]:
         places = {i * stride - padding + a * dilation for i in places for a in range(kernel)}
     return sorted(places)
-"""
-        },
-        lost("q6", "example", "padding"),
-    ),
-    Attempt(
-        "the layers are followed from the first to the last",
-        {
-            "q6": """
+
+
+@wrong("the layers are followed from the first to the last", loses="q6-example q6-holes q6-padding")
 def pixels_read(n, layers, place):
     places = {place}
     for kernel, stride, padding, dilation in layers:
         places = {i * stride - padding + a * dilation for i in places for a in range(kernel)}
     return sorted(i for i in places if 0 <= i < n)
-"""
-        },
-        lost("q6", "example", "holes", "padding"),
-    ),
-    Attempt(
-        "the sign is taken away after the mean over the batch",
-        {
-            "q7": """
+
+
+@wrong("the sign is taken away after the mean over the batch", loses="q7-map")
 def attention(net, X, row, column):
     X = X.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(net(X)[:, :, row, column].sum(), X)
     return gradient.mean(dim=0).sum(dim=0).abs()
-"""
-        },
-        lost("q7", "map"),
-    ),
-    Attempt(
-        "the batch is added up",
-        {
-            "q7": """
+
+
+@wrong("the batch is added up", loses="q7-map")
 def attention(net, X, row, column):
     X = X.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(net(X)[:, :, row, column].sum(), X)
     return gradient.abs().sum(dim=(0, 1))
-"""
-        },
-        lost("q7", "map"),
-    ),
-    Attempt(
-        "the gradient of the whole map and not of one place",
-        {
-            "q7": """
+
+
+@wrong("the gradient of the whole map and not of one place", loses="q7-example q7-kept q7-map")
 def attention(net, X, row, column):
     X = X.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(net(X).sum(), X)
     return gradient.abs().sum(dim=1).mean(dim=0)
-"""
-        },
-        lost("q7", "example", "kept", "map"),
-    ),
-    Attempt(
-        "the gradients of the parameters stay behind",
-        {
-            "q7": """
+
+
+@wrong("the gradients of the parameters stay behind", loses="q7-example q7-kept")
 def attention(net, X, row, column):
     X = X.clone().requires_grad_()
     net(X)[:, :, row, column].sum().backward()
     return X.grad.abs().sum(dim=1).mean(dim=0)
-"""
-        },
-        lost("q7", "example", "kept"),
-    ),
-    Attempt(
-        "only the first output channel",
-        {
-            "q7": """
+
+
+@wrong("only the first output channel", loses="q7-map")
 def attention(net, X, row, column):
     X = X.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(net(X)[:, 0, row, column].sum(), X)
     return gradient.abs().sum(dim=1).mean(dim=0)
-"""
-        },
-        lost("q7", "map"),
-    ),
-    Attempt(
-        "the map is expected to move as far as the row",
-        {
-            "q8": """
+
+
+@wrong("the map is expected to move as far as the row", loses="q8-example q8-more")
 def smallest_shift(f, x):
     for s in range(1, len(x) + 1):
         if torch.allclose(f(torch.roll(x, s)), torch.roll(f(x), s), atol=1e-6):
             return s, s % len(f(x))
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "the row moves to the left",
-        {
-            "q8": """
+
+
+@wrong("the row moves to the left", loses="q8-example q8-more")
 def smallest_shift(f, x):
     y = f(x)
     for s in range(1, len(x) + 1):
         for t in range(len(y)):
             if torch.allclose(f(torch.roll(x, -s)), torch.roll(y, t), atol=1e-6):
                 return s, t
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "no answer if only the whole row is left",
-        {
-            "q8": """
+
+
+@wrong("no answer if only the whole row is left", loses="q8-more")
 def smallest_shift(f, x):
     y = f(x)
     for s in range(1, len(x)):
         for t in range(len(y)):
             if torch.allclose(f(torch.roll(x, s)), torch.roll(y, t), atol=1e-6):
                 return s, t
-"""
-        },
-        lost("q8", "more"),
-    ),
-    Attempt(
-        "the ratio of the lengths is taken for the shift",
-        {
-            "q8": """
+
+
+@wrong("the ratio of the lengths is taken for the shift", loses="q8-more")
 def smallest_shift(f, x):
     n, m = len(x), len(f(x))
     return max(n // m, 1), max(m // n, 1)
-"""
-        },
-        lost("q8", "more"),
-    ),
-    Attempt(
-        "a design with holes: every dilation is the same",
-        {
-            "q10": """
+
+
+@wrong("a design with holes: every dilation is the same", loses="q10-more")
 def design():
     layers = [nn.Conv2d(3, 8, 3, padding=5, dilation=5)]
     for _ in range(2):
         layers += [nn.ReLU(), nn.Conv2d(8, 8, 3, padding=5, dilation=5)]
     return nn.Sequential(*layers)
-"""
-        },
-        lost("q10", "more"),
-    ),
-    Attempt(
-        "a design that sees 29 pixels",
-        {
-            "q10": """
+
+
+@wrong("a design that sees 29 pixels", loses="q10-more")
 def design():
     layers = [nn.Conv2d(3, 8, 3, padding=1)]
     for d in [2, 4, 7]:
         layers += [nn.ReLU(), nn.Conv2d(8, 8, 3, padding=d, dilation=d)]
     return nn.Sequential(*layers)
-"""
-        },
-        lost("q10", "more"),
-    ),
-    Attempt(
-        "a design of fifteen plain layers",
-        {
-            "q10": """
+
+
+@wrong("a design of fifteen plain layers", loses="q10-example q10-more")
 def design():
     layers = [nn.Conv2d(3, 8, 3, padding=1)]
     for _ in range(14):
         layers += [nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)]
     return nn.Sequential(*layers)
-"""
-        },
-        lost("q10", "example", "more"),
-    ),
-    Attempt(
-        "a design without activations",
-        {
-            "q10": """
+
+
+@wrong("a design without activations", loses="q10-more")
 def design():
     layers = [nn.Conv2d(3, 8, 3, padding=1)]
     for d in [2, 4, 8]:
         layers += [nn.Conv2d(8, 8, 3, padding=d, dilation=d)]
     return nn.Sequential(*layers)
-"""
-        },
-        lost("q10", "more"),
-    ),
-    Attempt(
-        "the kernel is made symmetric from all its numbers",
-        {
-            "q11": """
+
+
+@wrong("the kernel is made symmetric from all its numbers", loses="q11-example q11-maps")
 class MirrorConv(nn.Module):
     def __init__(self, in_channels, out_channels, size):
         super().__init__()
@@ -564,14 +389,9 @@ class MirrorConv(nn.Module):
 
     def forward(self, X):
         return F.conv2d(X, self.kernel(), self.bias, padding=self.weight.shape[2] // 2)
-"""
-        },
-        lost("q11", "example", "maps"),
-    ),
-    Attempt(
-        "the kernel is mirrored top to bottom",
-        {
-            "q11": """
+
+
+@wrong("the kernel is mirrored top to bottom", loses="q11-example q11-learn q11-maps")
 class MirrorConv(nn.Module):
     def __init__(self, in_channels, out_channels, size):
         super().__init__()
@@ -584,14 +404,9 @@ class MirrorConv(nn.Module):
 
     def forward(self, X):
         return F.conv2d(X, self.kernel(), self.bias, padding=self.weight.shape[3] // 2)
-"""
-        },
-        lost("q11", "example", "learn", "maps"),
-    ),
-    Attempt(
-        "the kernel is put together once, and does not learn",
-        {
-            "q11": """
+
+
+@wrong("the kernel is put together once, and does not learn", loses="q11-learn")
 class MirrorConv(nn.Module):
     def __init__(self, in_channels, out_channels, size):
         super().__init__()
@@ -605,14 +420,9 @@ class MirrorConv(nn.Module):
 
     def forward(self, X):
         return F.conv2d(X, self.kernel(), self.bias, padding=self.full.shape[2] // 2)
-"""
-        },
-        lost("q11", "learn"),
-    ),
-    Attempt(
-        "works for kernels of 3 x 3 only",
-        {
-            "q11": """
+
+
+@wrong("works for kernels of 3 x 3 only", loses="q11-learn q11-maps")
 class MirrorConv(nn.Module):
     def __init__(self, in_channels, out_channels, size):
         super().__init__()
@@ -626,14 +436,9 @@ class MirrorConv(nn.Module):
 
     def forward(self, X):
         return F.conv2d(X, self.kernel(), self.bias, padding=1)
-"""
-        },
-        lost("q11", "learn", "maps"),
-    ),
-    Attempt(
-        "the bias is stored and not added",
-        {
-            "q11": """
+
+
+@wrong("the bias is stored and not added", loses="q11-learn q11-maps")
 class MirrorConv(nn.Module):
     def __init__(self, in_channels, out_channels, size):
         super().__init__()
@@ -646,14 +451,9 @@ class MirrorConv(nn.Module):
 
     def forward(self, X):
         return F.conv2d(X, self.kernel(), padding=self.weight.shape[2] // 2)
-"""
-        },
-        lost("q11", "learn", "maps"),
-    ),
-    Attempt(
-        "the kernel is taken for a square",
-        {
-            "q2": """
+
+
+@wrong("the kernel is taken for a square", loses="q2-example q2-plain q2-stride")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     dK = torch.zeros(size[0], size[0], dtype=X.dtype)
     for i in range(dY.shape[0]):
@@ -661,65 +461,40 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
             top, left = i * stride[0], j * stride[1]
             dK += dY[i, j] * X[top : top + size[0], left : left + size[0]]
     return dK
-"""
-        },
-        lost("q2", "example", "plain", "stride"),
-    ),
-    Attempt(
-        "the maps between the layers are taken to be as long as the row",
-        {
-            "q6": """
+
+
+@wrong("the maps between the layers are taken to be as long as the row", loses="q6-padding")
 def pixels_read(n, layers, place):
     places = {place}
     for kernel, stride, padding, dilation in layers[::-1]:
         places = {i * stride - padding + a * dilation for i in places for a in range(kernel)}
         places = {i for i in places if 0 <= i < n}
     return sorted(places)
-"""
-        },
-        lost("q6", "padding"),
-    ),
-    Attempt(
-        "the sign is taken away after adding up the input channels",
-        {
-            "q7": """
+
+
+@wrong("the sign is taken away after adding up the input channels", loses="q7-map")
 def attention(net, X, row, column):
     X = X.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(net(X)[:, :, row, column].sum(), X)
     return gradient.sum(dim=1).abs().mean(dim=0)
-"""
-        },
-        lost("q7", "map"),
-    ),
-    Attempt(
-        "X asks for gradients afterwards",
-        {
-            "q7": """
+
+
+@wrong("X asks for gradients afterwards", loses="q7-kept q7-map")
 def attention(net, X, row, column):
     X.requires_grad_()
     (gradient,) = torch.autograd.grad(net(X)[:, :, row, column].sum(), X)
     return gradient.abs().sum(dim=1).mean(dim=0)
-"""
-        },
-        lost("q7", "kept", "map"),
-    ),
-    Attempt(
-        "a design with a field that is not square",
-        {
-            "q10": """
+
+
+@wrong("a design with a field that is not square", loses="q10-more")
 def design():
     layers = [nn.Conv2d(3, 8, (3, 1), padding=(1, 0))]
     for d in [2, 4, 8]:
         layers += [nn.ReLU(), nn.Conv2d(8, 8, 3, padding=d, dilation=d)]
     return nn.Sequential(*layers)
-"""
-        },
-        lost("q10", "more"),
-    ),
-    Attempt(
-        "the kernel is symmetric in both directions",
-        {
-            "q11": """
+
+
+@wrong("the kernel is symmetric in both directions", loses="q11-learn")
 class MirrorConv(nn.Module):
     def __init__(self, in_channels, out_channels, size):
         super().__init__()
@@ -733,14 +508,9 @@ class MirrorConv(nn.Module):
 
     def forward(self, X):
         return F.conv2d(X, self.kernel(), self.bias, padding=self.weight.shape[2] // 2)
-"""
-        },
-        lost("q11", "learn"),
-    ),
-    Attempt(
-        "the same values in any order count as a shift",
-        {
-            "q8": """
+
+
+@wrong("the same values in any order count as a shift", loses="q8-more")
 def smallest_shift(f, x):
     y = f(x)
     for s in range(1, len(x) + 1):
@@ -749,43 +519,25 @@ def smallest_shift(f, x):
             for t in range(len(y)):
                 if torch.isclose(moved[t], y[0], atol=1e-6):
                     return s, t
-"""
-        },
-        lost("q8", "more"),
-    ),
-    Attempt(
-        "the picture asks for gradients afterwards",
-        {
-            "q2": """
+
+
+@wrong("the picture asks for gradients afterwards", loses="q2-plain q2-stride")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     X.requires_grad_()
     K = torch.zeros(1, 1, *size, dtype=X.dtype, requires_grad=True)
     F.conv2d(X[None, None], K, stride=stride)[0, 0].backward(dY)
     return K.grad[0, 0]
-"""
-        },
-        lost("q2", "plain", "stride"),
-    ),
-    Attempt(
-        "the network is left in eval mode",
-        {
-            "q7": """
+
+
+@wrong("the network is left in eval mode", loses="q7-kept")
 def attention(net, X, row, column):
     net.eval()
     X = X.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(net(X)[:, :, row, column].sum(), X)
     return gradient.abs().sum(dim=1).mean(dim=0)
-"""
-        },
-        lost("q7", "kept"),
-    ),
-]
 
-RIGHT = [
-    Attempt(
-        "autograd wherever it can",
-        {
-            "q1": """
+
+@right("autograd wherever it can")
 def on_paper():
     x = torch.tensor([1.0, 2.0, 0.0, -1.0], requires_grad=True)
     w = torch.tensor([2.0, 1.0], requires_grad=True)
@@ -799,20 +551,23 @@ def on_paper():
         "kernel_gradient": w.grad.tolist(),
         "new_kernel": (w - 0.1 * w.grad).tolist(),
     }
-""",
-            "q2": """
+
+
+@right("autograd wherever it can")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     K = torch.zeros(size, dtype=X.dtype).requires_grad_()
     F.conv2d(X[None, None], K[None, None], stride=stride)[0, 0].backward(dY)
     return K.grad
-""",
-            "q3": """
+
+
+@right("autograd wherever it can")
 def input_gradient(dY, K, size, stride=(1, 1)):
     X = torch.zeros(size, dtype=K.dtype).requires_grad_()
     Y = F.conv2d(X[None, None], K[None, None], stride=stride)[0, 0]
     return torch.autograd.grad((Y * dY).sum(), X)[0]
-""",
-            "q4": """
+
+
+@right("autograd wherever it can")
 def learn(X, Y, size, steps, rate):
     layer = nn.Conv2d(1, 1, kernel_size=size).to(X.dtype)
     with torch.no_grad():
@@ -826,8 +581,9 @@ def learn(X, Y, size, steps, rate):
         optimizer.step()
         history.append(loss.detach())
     return layer.weight[0, 0], layer.bias, history
-""",
-            "q6": """
+
+
+@right("autograd wherever it can")
 def pixels_read(n, layers, place):
     x = torch.ones(1, 1, n, dtype=torch.float64, requires_grad=True)
     y = x
@@ -835,8 +591,9 @@ def pixels_read(n, layers, place):
         y = F.conv1d(y, torch.ones(1, 1, k, dtype=torch.float64), stride=s, padding=p, dilation=d)
     y[0, 0, place].backward()
     return [i for i in range(n) if x.grad[0, 0, i] != 0]
-""",
-            "q7": """
+
+
+@right("autograd wherever it can")
 def attention(net, X, row, column):
     net = copy.deepcopy(net)
     maps = []
@@ -845,24 +602,24 @@ def attention(net, X, row, column):
         net(picture)[0, :, row, column].sum().backward()
         maps.append(picture.grad[0].abs().sum(0))
     return torch.stack(maps).mean(0)
-""",
-        },
-    ),
-    Attempt(
-        "einsum and the functions of torch",
-        {
-            "q2": """
+
+
+@right("einsum and the functions of torch")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     windows = X.unfold(0, size[0], stride[0]).unfold(1, size[1], stride[1])
     return torch.einsum("ij,ijab->ab", dY, windows)
-""",
-            "q3": """
+
+
+@right("einsum and the functions of torch")
 def input_gradient(dY, K, size, stride=(1, 1)):
-    return torch.nn.grad.conv2d_input(
-        (1, 1, *size), K[None, None], dY[None, None], stride=stride
-    ).squeeze(0).squeeze(0)
-""",
-            "q5": """
+    return (
+        torch.nn.grad.conv2d_input((1, 1, *size), K[None, None], dY[None, None], stride=stride)
+        .squeeze(0)
+        .squeeze(0)
+    )
+
+
+@right("einsum and the functions of torch")
 def count_parameters(layers):
     modules = []
     for layer in layers:
@@ -874,23 +631,26 @@ def count_parameters(layers):
         elif layer[0] == "norm":
             modules.append(nn.BatchNorm2d(layer[1]))
     return sum(p.numel() for m in modules for p in m.parameters())
-""",
-            "q7": """
+
+
+@right("einsum and the functions of torch")
 def attention(net, X, row, column):
     def value(pictures):
         return net(pictures)[:, :, row, column].sum()
 
     return torch.autograd.functional.jacobian(value, X).abs().sum(1).mean(0)
-""",
-            "q8": """
+
+
+@right("einsum and the functions of torch")
 def smallest_shift(f, x):
     rolled = torch.stack([torch.roll(f(x), t) for t in range(len(f(x)))])
     for s in range(1, len(x) + 1):
         hits = (rolled - f(torch.roll(x, s))).abs().amax(dim=1) < 1e-5
         if hits.any():
             return (s, int(hits.int().argmax()))
-""",
-            "q10": """
+
+
+@right("einsum and the functions of torch")
 def design():
     return nn.Sequential(
         nn.Conv2d(3, 8, 5, padding="same", groups=1),
@@ -902,13 +662,9 @@ def design():
         nn.Conv2d(8, 8, 3, padding="same", groups=4),
         nn.ReLU(),
     )
-""",
-        },
-    ),
-    Attempt(
-        "plain loops over single numbers",
-        {
-            "q2": """
+
+
+@right("plain loops over single numbers")
 def kernel_gradient(X, dY, size, stride=(1, 1)):
     out = np.zeros(size)
     for a in range(size[0]):
@@ -917,8 +673,9 @@ def kernel_gradient(X, dY, size, stride=(1, 1)):
                 for j in range(len(dY[0])):
                     out[a, b] += float(dY[i, j]) * float(X[i * stride[0] + a, j * stride[1] + b])
     return torch.from_numpy(out)
-""",
-            "q3": """
+
+
+@right("plain loops over single numbers")
 def input_gradient(dY, K, size, stride=(1, 1)):
     rows = []
     for r in range(size[0]):
@@ -933,8 +690,9 @@ def input_gradient(dY, K, size, stride=(1, 1)):
             row.append(total)
         rows.append(row)
     return torch.tensor(rows)
-""",
-            "q4": """
+
+
+@right("plain loops over single numbers")
 def learn(X, Y, size, steps, rate):
     K, b, losses = torch.zeros(*size, dtype=X.dtype), torch.zeros((), dtype=X.dtype), []
     h, w = Y.shape
@@ -950,8 +708,9 @@ def learn(X, Y, size, steps, rate):
                 change[i, j] = 2 * (error * X[i : i + h, j : j + w]).mean()
         K, b = K - rate * change, b - rate * 2 * error.mean()
     return K, b, losses
-""",
-            "q6": """
+
+
+@right("plain loops over single numbers")
 def pixels_read(n, layers, place):
     reads = [{i} for i in range(n)]
     for kernel, stride, padding, dilation in layers:
@@ -961,8 +720,9 @@ def pixels_read(n, layers, place):
             stop = start + dilation * (kernel - 1) + 1
             reads.append(set().union(*padded[start:stop:dilation]))
     return sorted(reads[place])
-""",
-            "q8": """
+
+
+@right("plain loops over single numbers")
 def smallest_shift(f, x):
     y = f(x.clone()).numpy()
     for s in range(1, x.numel() + 1):
@@ -970,8 +730,9 @@ def smallest_shift(f, x):
         for t in range(y.size):
             if all(abs(z[i] - y[(i - t) % y.size]) < 1e-5 for i in range(y.size)):
                 return s, t
-""",
-            "q11": """
+
+
+@right("plain loops over single numbers")
 class MirrorConv(nn.Module):
     def __init__(self, in_channels, out_channels, size):
         super().__init__()
@@ -992,33 +753,30 @@ class MirrorConv(nn.Module):
         windows = X.unfold(2, self.size, 1).unfold(3, self.size, 1)
         maps = torch.einsum("nchwab,ocab->nohw", windows, self.kernel())
         return maps + self.bias[:, None, None]
-""",
-        },
-    ),
-    Attempt(
-        "a convolution inside, and a design of one channel after the other",
-        {
-            "q7": """
+
+
+@right("a convolution inside, and a design of one channel after the other")
 def attention(net, X, row, column):
     asked = X.detach().clone()
     asked.requires_grad = True
     net(asked)[:, :, row, column].sum().backward()
     net.zero_grad()
     return asked.grad.abs().sum(1).mean(0)
-""",
-            "q10": """
-class Wide(nn.Sequential):
-    pass
 
 
+@right("a convolution inside, and a design of one channel after the other")
 def design():
+    class Wide(nn.Sequential):
+        pass
+
     layers = [nn.Conv2d(3, 8, 1), nn.ReLU()]
     for _ in range(15):
         layers.append(nn.Conv2d(8, 8, 3, padding=1, groups=8))
         layers.append(nn.ReLU())
     return Wide(*layers)
-""",
-            "q11": """
+
+
+@right("a convolution inside, and a design of one channel after the other")
 class MirrorConv(nn.Module):
     def __init__(self, in_channels, out_channels, size):
         super().__init__()
@@ -1031,7 +789,3 @@ class MirrorConv(nn.Module):
 
     def forward(self, X):
         return F.conv2d(X, self.kernel(), self.bias, padding="same")
-""",
-        },
-    ),
-]

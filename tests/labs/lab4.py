@@ -1,131 +1,82 @@
 """Lab 4, where is Waldo: what students hand in, wrong and right."""
 
-from tests.labs.attempts import Attempt, lost
+# Students write no types.
+# mypy: ignore-errors
 
-# The first half of question 9, right.
-COARSE = """
-def coarse_to_fine(score, shape, stride, count):
-    asked = {
-        (row, column): score(row, column)
-        for row in range(0, shape[0], stride)
-        for column in range(0, shape[1], stride)
-    }"""
+import math
 
-WRONG = [
-    Attempt(
-        "the mean of each channel is subtracted",
-        {
-            "q1": """
+import torch
+import torch.nn.functional as F
+
+from tests.labs.attempts import right, wrong
+
+
+@wrong("the mean of each channel is subtracted", loses="q1-more")
 def make_template(examples):
     template = examples.mean(dim=0)
     template = template - template.mean(dim=(1, 2), keepdim=True)
     length = template.norm()
     return template / length if length > 0 else template
-"""
-        },
-        lost("q1", "more"),
-    ),
-    Attempt(
-        "template not zero-mean",
-        {
-            "q1": """
+
+
+@wrong("template not zero-mean", loses="q1-example q1-more")
 def make_template(examples):
     template = examples.mean(dim=0)
     length = template.norm()
     return template / length if length > 0 else template
-"""
-        },
-        lost("q1", "example", "more"),
-    ),
-    Attempt(
-        "the examples are changed",
-        {
-            "q1": """
+
+
+@wrong("the examples are changed", loses="q1-example q1-more")
 def make_template(examples):
     examples -= examples.mean()
     template = examples.mean(dim=0)
     length = template.norm()
     return template / length if length > 0 else template
-"""
-        },
-        lost("q1", "example", "more"),
-    ),
-    Attempt(
-        "template of a constant picture is NaN",
-        {
-            "q1": """
+
+
+@wrong("template of a constant picture is NaN", loses="q1-more")
 def make_template(examples):
     template = examples.mean(0) - examples.mean()
     return template / template.norm()
-"""
-        },
-        lost("q1", "more"),
-    ),
-    Attempt(
-        "divided by the standard deviation, not by the length",
-        {
-            "q1": """
+
+
+@wrong("divided by the standard deviation, not by the length", loses="q1-example q1-more")
 def make_template(examples):
     template = examples.mean(dim=0)
     template = template - template.mean()
     spread = template.std()
     return template / spread if spread > 0 else template
-"""
-        },
-        lost("q1", "example", "more"),
-    ),
-    Attempt(
-        "the template of the score is taken as zero-mean",
-        {
-            "q2": """
+
+
+@wrong("the template of the score is taken as zero-mean", loses="q2-constant q2-example q2-score")
 def normalised_score(patch, template):
     patch = patch - patch.mean()
     lengths = (patch.norm() * template.norm()).item()
     return (patch * template).sum().item() / lengths if lengths > 0 else 0.0
-"""
-        },
-        lost("q2", "example", "score", "constant"),
-    ),
-    Attempt(
-        "0 / 0 for a constant patch",
-        {
-            "q2": """
+
+
+@wrong("0 / 0 for a constant patch", loses="q2-constant")
 def normalised_score(patch, template):
     patch, template = patch - patch.mean(), template - template.mean()
     return ((patch * template).sum() / (patch.norm() * template.norm())).item()
-"""
-        },
-        lost("q2", "constant"),
-    ),
-    Attempt(
-        "patch and template are changed",
-        {
-            "q2": """
+
+
+@wrong("patch and template are changed", loses="q2-constant q2-example q2-score")
 def normalised_score(patch, template):
     patch -= patch.mean()
     template -= template.mean()
     lengths = (patch.norm() * template.norm()).item()
     return (patch * template).sum().item() / lengths if lengths > 0 else 0.0
-"""
-        },
-        lost("q2", "example", "score", "constant"),
-    ),
-    Attempt(
-        "the size of the score, without its sign",
-        {
-            "q2": """
+
+
+@wrong("the size of the score, without its sign", loses="q2-score")
 def normalised_score(patch, template):
     patch, template = patch - patch.mean(), template - template.mean()
     lengths = (patch.norm() * template.norm()).item()
     return abs((patch * template).sum().item()) / lengths if lengths > 0 else 0.0
-"""
-        },
-        lost("q2", "score"),
-    ),
-    Attempt(
-        "only the first channel is compared",
-        {
-            "q3": """
+
+
+@wrong("only the first channel is compared", loses="q3-patches")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     (high, wide), (down, right) = template.shape[1:], stride
     scene = F.pad(scene, (padding[1], padding[1], padding[0], padding[0]))
@@ -140,14 +91,9 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
             lengths = patch.norm() * kernel.norm()
             scores[i, j] = (patch * kernel).sum() / lengths if lengths > 1e-6 else 0
     return scores
-"""
-        },
-        lost("q3", "patches"),
-    ),
-    Attempt(
-        "padding and stride are (columns, rows)",
-        {
-            "q3": """
+
+
+@wrong("padding and stride are (columns, rows)", loses="q3-example q3-slide")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     padded = F.pad(scene, (padding[0], padding[0], padding[1], padding[1]))
     patches = padded.unfold(1, template.shape[1], stride[1])
@@ -156,14 +102,9 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     patches = patches - patches.mean(2, keepdim=True)
     kernel = (template - template.mean()).flatten()
     return (patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9)
-"""
-        },
-        lost("q3", "example", "slide"),
-    ),
-    Attempt(
-        "zeros only above and left",
-        {
-            "q3": """
+
+
+@wrong("zeros only above and left", loses="q3-example q3-slide")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     padded = F.pad(scene, (padding[1], 0, padding[0], 0))
     patches = padded.unfold(1, template.shape[1], stride[0])
@@ -172,14 +113,9 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     patches = patches - patches.mean(2, keepdim=True)
     kernel = (template - template.mean()).flatten()
     return (patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9)
-"""
-        },
-        lost("q3", "example", "slide"),
-    ),
-    Attempt(
-        "the edge is repeated instead of zeros",
-        {
-            "q3": """
+
+
+@wrong("the edge is repeated instead of zeros", loses="q3-example q3-slide")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     around = (padding[1], padding[1], padding[0], padding[0])
     padded = F.pad(scene[None], around, mode="replicate")[0]
@@ -189,14 +125,9 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     patches = patches - patches.mean(2, keepdim=True)
     kernel = (template - template.mean()).flatten()
     return (patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9)
-"""
-        },
-        lost("q3", "example", "slide"),
-    ),
-    Attempt(
-        "the kernel is flipped",
-        {
-            "q3": """
+
+
+@wrong("the kernel is flipped", loses="q3-constant q3-example q3-patches q3-slide")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     padded = F.pad(scene, (padding[1], padding[1], padding[0], padding[0]))
     patches = padded.unfold(1, template.shape[1], stride[0])
@@ -205,108 +136,66 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     patches = patches - patches.mean(2, keepdim=True)
     kernel = (template - template.mean()).flip(1, 2).flatten()
     return (patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9)
-"""
-        },
-        lost("q3", "example", "patches", "slide", "constant"),
-    ),
-    Attempt(
-        "normalised by the whole scene, not by the patch",
-        {
-            "q3": """
+
+
+@wrong(
+    "normalised by the whole scene, not by the patch",
+    loses="q3-constant q3-example q3-patches q3-slide",
+)
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     scene = scene - scene.mean()
     kernel = template - template.mean()
     products = F.conv2d(scene[None], kernel[None], padding=padding, stride=stride)[0, 0]
     return products / (scene.norm() * kernel.norm()).clamp(min=1e-9)
-"""
-        },
-        lost("q3", "example", "patches", "slide", "constant"),
-    ),
-    Attempt(
-        "the flat index divided by the height",
-        {
-            "q4": """
+
+
+@wrong("the flat index divided by the height", loses="q4-centre q4-example q4-slide")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     row, column = divmod(scores.argmax().item(), scores.shape[0])
     row = row * stride[0] - padding[0] + size[0] // 2
     return row, column * stride[1] - padding[1] + size[1] // 2
-"""
-        },
-        lost("q4", "example", "centre", "slide"),
-    ),
-    Attempt(
-        "padding offset forgotten",
-        {
-            "q4": """
+
+
+@wrong("padding offset forgotten", loses="q4-example q4-slide")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     row, column = divmod(scores.argmax().item(), scores.shape[1])
     return row * stride[0] + size[0] // 2, column * stride[1] + size[1] // 2
-"""
-        },
-        lost("q4", "example", "slide"),
-    ),
-    Attempt(
-        "stride forgotten on the way back",
-        {
-            "q4": """
+
+
+@wrong("stride forgotten on the way back", loses="q4-example q4-slide")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     row, column = divmod(scores.argmax().item(), scores.shape[1])
     return row - padding[0] + size[0] // 2, column - padding[1] + size[1] // 2
-"""
-        },
-        lost("q4", "example", "slide"),
-    ),
-    Attempt(
-        "the corner of the patch, not its centre",
-        {
-            "q4": """
+
+
+@wrong("the corner of the patch, not its centre", loses="q4-centre q4-example q4-slide")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     row, column = divmod(scores.argmax().item(), scores.shape[1])
     return row * stride[0] - padding[0], column * stride[1] - padding[1]
-"""
-        },
-        lost("q4", "example", "centre", "slide"),
-    ),
-    Attempt(
-        "the centre of an even template is a pixel too low",
-        {
-            "q4": """
+
+
+@wrong("the centre of an even template is a pixel too low", loses="q4-centre")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     row, column = divmod(scores.argmax().item(), scores.shape[1])
     row = row * stride[0] - padding[0] + (size[0] - 1) // 2
     return row, column * stride[1] - padding[1] + (size[1] - 1) // 2
-"""
-        },
-        lost("q4", "centre"),
-    ),
-    Attempt(
-        "of equal scores the last",
-        {
-            "q4": """
+
+
+@wrong("of equal scores the last", loses="q4-centre")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     row, column = (scores == scores.max()).nonzero()[-1].tolist()
     row = row * stride[0] - padding[0] + size[0] // 2
     return row, column * stride[1] - padding[1] + size[1] // 2
-"""
-        },
-        lost("q4", "centre"),
-    ),
-    Attempt(
-        "one stride for rows and columns",
-        {
-            "q4": """
+
+
+@wrong("one stride for rows and columns", loses="q4-slide")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     row, column = divmod(scores.argmax().item(), scores.shape[1])
     row = row * stride[1] - padding[0] + size[0] // 2
     return row, column * stride[1] - padding[1] + size[1] // 2
-"""
-        },
-        lost("q4", "slide"),
-    ),
-    Attempt(
-        "channels are not multiplied",
-        {
-            "q5": """
+
+
+@wrong("channels are not multiplied", loses="q5-work")
 def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     entries = pixels = 1
     for n, k, p, s in zip(scene_shape[1:], template_shape[1:], padding, stride):
@@ -314,27 +203,17 @@ def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
         entries *= len(centres)
         pixels *= sum(0 <= centre < n for centre in centres)
     return entries, entries * template_shape[1] * template_shape[2], pixels
-"""
-        },
-        lost("q5", "work"),
-    ),
-    Attempt(
-        "centres outside the scene count",
-        {
-            "q5": """
+
+
+@wrong("centres outside the scene count", loses="q5-pixels")
 def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     entries = 1
     for n, k, p, s in zip(scene_shape[1:], template_shape[1:], padding, stride):
         entries *= max(0, (n + 2 * p - k) // s + 1)
     return entries, entries * math.prod(template_shape), entries
-"""
-        },
-        lost("q5", "pixels"),
-    ),
-    Attempt(
-        "padding is counted on one side",
-        {
-            "q5": """
+
+
+@wrong("padding is counted on one side", loses="q5-example q5-pixels q5-work")
 def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     entries = pixels = 1
     for n, k, p, s in zip(scene_shape[1:], template_shape[1:], padding, stride):
@@ -342,14 +221,9 @@ def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
         entries *= len(centres)
         pixels *= sum(0 <= centre < n for centre in centres)
     return entries, entries * math.prod(template_shape), pixels
-"""
-        },
-        lost("q5", "example", "work", "pixels"),
-    ),
-    Attempt(
-        "a template that does not fit has a negative number of places",
-        {
-            "q5": """
+
+
+@wrong("a template that does not fit has a negative number of places", loses="q5-work")
 def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     entries = pixels = 1
     for n, k, p, s in zip(scene_shape[1:], template_shape[1:], padding, stride):
@@ -357,14 +231,11 @@ def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
         entries *= places
         pixels *= sum(0 <= i * s - p + k // 2 < n for i in range(places))
     return entries, entries * math.prod(template_shape), pixels
-"""
-        },
-        lost("q5", "work"),
-    ),
-    Attempt(
-        "an entry survives only if it is the highest around it",
-        {
-            "q6": """
+
+
+@wrong(
+    "an entry survives only if it is the highest around it", loses="q6-example q6-limits q6-reach"
+)
 def peaks(scores, threshold, reach):
     found = []
     for row in range(scores.shape[0]):
@@ -374,25 +245,15 @@ def peaks(scores, threshold, reach):
             if scores[row, column] >= threshold and scores[row, column] == around.max():
                 found.append((row, column))
     return sorted(found, key=lambda place: -scores[place])
-"""
-        },
-        lost("q6", "example", "reach", "limits"),
-    ),
-    Attempt(
-        "no suppression at all",
-        {
-            "q6": """
+
+
+@wrong("no suppression at all", loses="q6-example q6-limits q6-reach")
 def peaks(scores, threshold, reach):
     found = [tuple(place) for place in (scores >= threshold).nonzero().tolist()]
     return sorted(found, key=lambda place: -scores[place])
-"""
-        },
-        lost("q6", "example", "reach", "limits"),
-    ),
-    Attempt(
-        "discarded entries get a score of 0",
-        {
-            "q6": """
+
+
+@wrong("discarded entries get a score of 0", loses="q6-limits")
 def peaks(scores, threshold, reach):
     left, kept = scores.clone(), []
     while left.max() >= threshold and len(kept) < left.numel():
@@ -401,14 +262,9 @@ def peaks(scores, threshold, reach):
         rows = slice(max(0, row - reach[0] + 1), row + reach[0])
         left[rows, max(0, column - reach[1] + 1) : column + reach[1]] = 0
     return kept
-"""
-        },
-        lost("q6", "limits"),
-    ),
-    Attempt(
-        "the score map is changed",
-        {
-            "q6": """
+
+
+@wrong("the score map is changed", loses="q6-example q6-limits q6-reach")
 def peaks(scores, threshold, reach):
     kept = []
     while scores.max() >= threshold:
@@ -417,14 +273,9 @@ def peaks(scores, threshold, reach):
         rows = slice(max(0, row - reach[0] + 1), row + reach[0])
         scores[rows, max(0, column - reach[1] + 1) : column + reach[1]] = -torch.inf
     return kept
-"""
-        },
-        lost("q6", "example", "reach", "limits"),
-    ),
-    Attempt(
-        "a score that equals the threshold is dropped",
-        {
-            "q6": """
+
+
+@wrong("a score that equals the threshold is dropped", loses="q6-limits")
 def peaks(scores, threshold, reach):
     left, kept = scores.clone(), []
     while left.max() > threshold:
@@ -433,14 +284,9 @@ def peaks(scores, threshold, reach):
         rows = slice(max(0, row - reach[0] + 1), row + reach[0])
         left[rows, max(0, column - reach[1] + 1) : column + reach[1]] = -torch.inf
     return kept
-"""
-        },
-        lost("q6", "limits"),
-    ),
-    Attempt(
-        "a negative start of a slice near the edge",
-        {
-            "q6": """
+
+
+@wrong("a negative start of a slice near the edge", loses="q6-reach")
 def peaks(scores, threshold, reach):
     left, kept = scores.clone(), []
     while left.max() >= threshold:
@@ -450,14 +296,9 @@ def peaks(scores, threshold, reach):
         left[rows, column - reach[1] + 1 : column + reach[1]] = -torch.inf
         left[row, column] = -torch.inf
     return kept
-"""
-        },
-        lost("q6", "reach"),
-    ),
-    Attempt(
-        "every place near Waldo is right",
-        {
-            "q7": """
+
+
+@wrong("every place near Waldo is right", loses="q7-near")
 def precision_recall(found, truth, distance):
     right = answers = hits = 0
     for places, waldo in zip(found, truth):
@@ -465,14 +306,9 @@ def precision_recall(found, truth, distance):
         right, answers, hits = right + len(near), answers + len(places), hits + bool(near)
     waldos = sum(waldo is not None for waldo in truth)
     return right / answers if answers else 1.0, hits / waldos if waldos else 1.0
-"""
-        },
-        lost("q7", "near"),
-    ),
-    Attempt(
-        "the mean of the precisions of the scenes",
-        {
-            "q7": """
+
+
+@wrong("the mean of the precisions of the scenes", loses="q7-example q7-near q7-nothing")
 def precision_recall(found, truth, distance):
     precisions, hits = [], 0
     for places, waldo in zip(found, truth):
@@ -481,14 +317,9 @@ def precision_recall(found, truth, distance):
         precisions.append(hit / len(places) if places else 1.0)
     waldos = sum(waldo is not None for waldo in truth)
     return sum(precisions) / len(precisions), hits / waldos if waldos else 1.0
-"""
-        },
-        lost("q7", "example", "near", "nothing"),
-    ),
-    Attempt(
-        "rows and columns are compared one by one",
-        {
-            "q7": """
+
+
+@wrong("rows and columns are compared one by one", loses="q7-near")
 def precision_recall(found, truth, distance):
     right = 0
     for places, waldo in zip(found, truth):
@@ -499,14 +330,9 @@ def precision_recall(found, truth, distance):
             )
     answers, waldos = sum(map(len, found)), sum(waldo is not None for waldo in truth)
     return right / answers if answers else 1.0, right / waldos if waldos else 1.0
-"""
-        },
-        lost("q7", "near"),
-    ),
-    Attempt(
-        "only the best place of a scene is looked at",
-        {
-            "q7": """
+
+
+@wrong("only the best place of a scene is looked at", loses="q7-near")
 def precision_recall(found, truth, distance):
     right = sum(
         bool(places) and waldo is not None and math.dist(places[0], waldo) <= distance
@@ -514,14 +340,9 @@ def precision_recall(found, truth, distance):
     )
     answers, waldos = sum(map(len, found)), sum(waldo is not None for waldo in truth)
     return right / answers if answers else 1.0, right / waldos if waldos else 1.0
-"""
-        },
-        lost("q7", "near"),
-    ),
-    Attempt(
-        "recall over all scenes, also those without Waldo",
-        {
-            "q7": """
+
+
+@wrong("recall over all scenes, also those without Waldo", loses="q7-nothing")
 def precision_recall(found, truth, distance):
     right = sum(
         waldo is not None and any(math.dist(place, waldo) <= distance for place in places)
@@ -529,57 +350,32 @@ def precision_recall(found, truth, distance):
     )
     answers = sum(map(len, found))
     return right / answers if answers else 1.0, right / len(truth)
-"""
-        },
-        lost("q7", "nothing"),
-    ),
-    Attempt(
-        "the share of all patches, not of the Waldos",
-        {
-            "q8": """
+
+
+@wrong("the share of all patches, not of the Waldos", loses="q8-example q8-more")
 def threshold_for(scores, is_waldo, recall):
     ordered = scores.sort(descending=True).values.tolist()
     return ordered[math.ceil(recall * len(ordered)) - 1]
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "rounded down, one Waldo too few",
-        {
-            "q8": """
+
+
+@wrong("rounded down, one Waldo too few", loses="q8-example q8-more")
 def threshold_for(scores, is_waldo, recall):
     waldos = scores[is_waldo].sort(descending=True).values.tolist()
     return waldos[max(0, int(recall * len(waldos)) - 1)]
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "the lowest Waldo, whatever the share",
-        {
-            "q8": """
+
+
+@wrong("the lowest Waldo, whatever the share", loses="q8-example q8-more")
 def threshold_for(scores, is_waldo, recall):
     return scores[is_waldo].min().item()
-"""
-        },
-        lost("q8", "example", "more"),
-    ),
-    Attempt(
-        "the whole map is asked for",
-        {
-            "q9": """
+
+
+@wrong("the whole map is asked for", loses="q9-answer q9-asked q9-example")
 def coarse_to_fine(score, shape, stride, count):
     every = [(row, column) for row in range(shape[0]) for column in range(shape[1])]
     return max(every, key=lambda place: score(*place))
-"""
-        },
-        lost("q9", "example", "asked", "answer"),
-    ),
-    Attempt(
-        "candidates are asked for a second time",
-        {
-            "q9": """
+
+
+@wrong("candidates are asked for a second time", loses="q9-asked q9-example")
 def coarse_to_fine(score, shape, stride, count):
     coarse = {
         (row, column): score(row, column)
@@ -593,123 +389,88 @@ def coarse_to_fine(score, shape, stride, count):
                 near.add((row, column))
     fine = {place: score(*place) for place in near}
     return min(fine, key=lambda place: (-fine[place], place))
-"""
-        },
-        lost("q9", "example", "asked"),
-    ),
-    Attempt(
-        "the fine search looks only below and to the right",
-        {
-            "q9": f"""{COARSE}
+
+
+@wrong("the fine search looks only below and to the right", loses="q9-answer q9-asked q9-example")
+def coarse_to_fine(score, shape, stride, count):
+    asked = {
+        (row, column): score(row, column)
+        for row in range(0, shape[0], stride)
+        for column in range(0, shape[1], stride)
+    }
     for i, j in sorted(asked, key=lambda place: (-asked[place], place))[:count]:
         for row in range(i, min(shape[0], i + stride)):
             for column in range(j, min(shape[1], j + stride)):
                 if (row, column) not in asked:
                     asked[row, column] = score(row, column)
     return min(asked, key=lambda place: (-asked[place], place))
-"""
-        },
-        lost("q9", "example", "asked", "answer"),
-    ),
-    Attempt(
-        "only one candidate",
-        {
-            "q9": f"""{COARSE}
+
+
+@wrong("only one candidate", loses="q9-answer q9-asked")
+def coarse_to_fine(score, shape, stride, count):
+    asked = {
+        (row, column): score(row, column)
+        for row in range(0, shape[0], stride)
+        for column in range(0, shape[1], stride)
+    }
     i, j = min(asked, key=lambda place: (-asked[place], place))
     for row in range(max(0, i - stride + 1), min(shape[0], i + stride)):
         for column in range(max(0, j - stride + 1), min(shape[1], j + stride)):
             if (row, column) not in asked:
                 asked[row, column] = score(row, column)
     return min(asked, key=lambda place: (-asked[place], place))
-"""
-        },
-        lost("q9", "asked", "answer"),
-    ),
-    Attempt(
-        "no padding, and corners instead of centres",
-        {
-            "q10": """
+
+
+@wrong("no padding, and corners instead of centres", loses="q10-crowds q10-edge q10-example")
 def detect(scene, template, threshold):
     return peaks(score_map(scene, template), threshold, tuple(template.shape[1:]))
-"""
-        },
-        lost("q10", "example", "crowds", "edge"),
-    ),
-    Attempt(
-        "no padding: blind at the edge",
-        {
-            "q10": """
+
+
+@wrong("no padding: blind at the edge", loses="q10-edge")
 def detect(scene, template, threshold):
     high, wide = template.shape[1:]
     found = peaks(score_map(scene, template), threshold, (high, wide))
     return [(row + high // 2, column + wide // 2) for row, column in found]
-"""
-        },
-        lost("q10", "edge"),
-    ),
-    Attempt(
-        "half of the template is added although the scene was padded",
-        {
-            "q10": """
+
+
+@wrong(
+    "half of the template is added although the scene was padded",
+    loses="q10-crowds q10-edge q10-example",
+)
 def detect(scene, template, threshold):
     high, wide = template.shape[1:]
     scores = score_map(scene, template, padding=(high // 2, wide // 2))
     found = peaks(scores, threshold, (high, wide))
     return [(row + high // 2, column + wide // 2) for row, column in found]
-"""
-        },
-        lost("q10", "example", "crowds", "edge"),
-    ),
-    Attempt(
-        "there is always one Waldo",
-        {
-            "q10": """
+
+
+@wrong("there is always one Waldo", loses="q10-crowds q10-edge")
 def detect(scene, template, threshold):
     high, wide = template.shape[1:]
     scores = score_map(scene, template, padding=(high // 2, wide // 2))
     return [divmod(scores.argmax().item(), scores.shape[1])]
-"""
-        },
-        lost("q10", "crowds", "edge"),
-    ),
-    Attempt(
-        "reach is twice the template",
-        {
-            "q10": """
+
+
+@wrong("reach is twice the template", loses="q10-edge")
 def detect(scene, template, threshold):
     high, wide = template.shape[1:]
     scores = score_map(scene, template, padding=(high // 2, wide // 2))
     return peaks(scores, threshold, (2 * high, 2 * wide))
-"""
-        },
-        lost("q10", "edge"),
-    ),
-    Attempt(
-        "padding for the size of Waldo only",
-        {
-            "q10": """
+
+
+@wrong("padding for the size of Waldo only", loses="q10-edge")
 def detect(scene, template, threshold):
     return peaks(score_map(scene, template, padding=(15, 8)), threshold, (31, 17))
-"""
-        },
-        lost("q10", "edge"),
-    ),
-    Attempt(
-        "suppression reaches three entries, not the template",
-        {
-            "q10": """
+
+
+@wrong("suppression reaches three entries, not the template", loses="q10-edge")
 def detect(scene, template, threshold):
     high, wide = template.shape[1:]
     scores = score_map(scene, template, padding=(high // 2, wide // 2))
     return peaks(scores, threshold, (3, 3))
-"""
-        },
-        lost("q10", "edge"),
-    ),
-    Attempt(
-        "channels are scored one by one and averaged",
-        {
-            "q3": """
+
+
+@wrong("channels are scored one by one and averaged", loses="q3-patches")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     maps = []
     for values, kernel in zip(scene, template):
@@ -720,39 +481,33 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
         kernel = (kernel - kernel.mean()).flatten()
         maps.append((patches @ kernel) / (patches.norm(dim=2) * kernel.norm()).clamp(min=1e-9))
     return torch.stack(maps).mean(0)
-"""
-        },
-        lost("q3", "patches"),
-    ),
-    Attempt(
-        "of equal scores the one that was asked for first",
-        {
-            "q9": f"""{COARSE}
+
+
+@wrong("of equal scores the one that was asked for first", loses="q9-answer")
+def coarse_to_fine(score, shape, stride, count):
+    asked = {
+        (row, column): score(row, column)
+        for row in range(0, shape[0], stride)
+        for column in range(0, shape[1], stride)
+    }
     for i, j in sorted(asked, key=lambda place: (-asked[place], place))[:count]:
         for row in range(max(0, i - stride + 1), min(shape[0], i + stride)):
             for column in range(max(0, j - stride + 1), min(shape[1], j + stride)):
                 if (row, column) not in asked:
                     asked[row, column] = score(row, column)
     return max(asked, key=asked.get)
-"""
-        },
-        lost("q9", "answer"),
-    ),
-]
 
-RIGHT = [
-    Attempt(
-        "patch by patch in a loop",
-        {
-            "q2": """
+
+@right("patch by patch in a loop")
 def normalised_score(patch, template):
     n, patch, template = patch.numel(), patch.flatten().tolist(), template.flatten().tolist()
     p, t = sum(patch) / n, sum(template) / n
     above = sum((a - p) * (b - t) for a, b in zip(patch, template))
     below = sum((a - p) ** 2 for a in patch) * sum((b - t) ** 2 for b in template)
     return above / math.sqrt(below) if below else 0.0
-""",
-            "q3": """
+
+
+@right("patch by patch in a loop")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     channels, height, width = scene.shape
     _, high, wide = template.shape
@@ -767,8 +522,9 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
             patch = padded[:, row : row + high, column : column + wide]
             scores[-1].append(normalised_score(patch, template))
     return torch.tensor(scores)
-""",
-            "q5": """
+
+
+@right("patch by patch in a loop")
 def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
     channels, high, wide = template_shape
     entries = pixels = 0
@@ -779,13 +535,9 @@ def account(scene_shape, template_shape, padding=(0, 0), stride=(1, 1)):
             if 0 <= row < scene_shape[1] and 0 <= column < scene_shape[2]:
                 pixels += 1
     return entries, entries * channels * high * wide, pixels
-""",
-        },
-    ),
-    Attempt(
-        "all patches at once by unfold",
-        {
-            "q3": """
+
+
+@right("all patches at once by unfold")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     padded = F.pad(scene, (padding[1], padding[1], padding[0], padding[0]))
     high, wide = template.shape[1:]
@@ -795,8 +547,9 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     products = torch.einsum("cijab,cab->ij", patches, kernel)
     lengths = patches.square().sum(dim=(0, 3, 4)).sqrt() * kernel.norm()
     return torch.where(lengths > 1e-6, products / lengths, torch.zeros_like(lengths))
-""",
-            "q6": """
+
+
+@right("all patches at once by unfold")
 def peaks(scores, threshold, reach):
     rows, columns = scores.shape
     every = [(r, c) for r in range(rows) for c in range(columns) if scores[r, c] >= threshold]
@@ -806,20 +559,17 @@ def peaks(scores, threshold, reach):
         if not any(abs(r - i) < reach[0] and abs(c - j) < reach[1] for i, j in kept):
             kept.append((r, c))
     return kept
-""",
-        },
-    ),
-    Attempt(
-        "with NumPy and SciPy",
-        {
-            "q1": """
+
+
+@right("with NumPy and SciPy")
 def make_template(examples):
     values = examples.numpy().mean(axis=0)
     values = values - values.mean()
     length = (values**2).sum() ** 0.5
     return torch.from_numpy(values / length if length else values)
-""",
-            "q3": """
+
+
+@right("with NumPy and SciPy")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     import numpy as np
     from scipy.signal import correlate
@@ -841,20 +591,17 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     scores = np.zeros_like(below)
     np.divide(slide(padded, kernel), below, out=scores, where=below > 1e-6)
     return torch.from_numpy(scores)
-""",
-            "q4": """
+
+
+@right("with NumPy and SciPy")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     import numpy as np
 
     entry = np.unravel_index(np.argmax(scores.numpy()), tuple(scores.shape))
     return tuple(int(entry[k]) * stride[k] - padding[k] + size[k] // 2 for k in (0, 1))
-""",
-        },
-    ),
-    Attempt(
-        "in double precision, places by nonzero and topk",
-        {
-            "q3": """
+
+
+@right("in double precision, places by nonzero and topk")
 def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     scene, template = scene.double(), template.double()
     columns = F.unfold(scene[None], template.shape[1:], padding=padding, stride=stride)[0]
@@ -863,20 +610,23 @@ def score_map(scene, template, padding=(0, 0), stride=(1, 1)):
     scores = F.normalize(columns, dim=0).T @ F.normalize(kernel, dim=0)
     rows = (scene.shape[1] + 2 * padding[0] - template.shape[1]) // stride[0] + 1
     return scores.view(rows, -1)
-""",
-            "q4": """
+
+
+@right("in double precision, places by nonzero and topk")
 def peak(scores, size, padding=(0, 0), stride=(1, 1)):
     row, column = (scores == scores.max()).nonzero()[0].tolist()
     row = row * stride[0] - padding[0] + size[0] // 2
     return row, column * stride[1] - padding[1] + size[1] // 2
-""",
-            "q8": """
+
+
+@right("in double precision, places by nonzero and topk")
 def threshold_for(scores, is_waldo, recall):
     waldos = scores[is_waldo]
     needed = math.ceil(recall * len(waldos) - 1e-9)
     return waldos.topk(needed).values[-1].item()
-""",
-            "q9": """
+
+
+@right("in double precision, places by nonzero and topk")
 def coarse_to_fine(score, shape, stride, count):
     known = torch.full(shape, -torch.inf, dtype=torch.float64)
     look = torch.zeros(shape, dtype=torch.bool)
@@ -894,13 +644,9 @@ def coarse_to_fine(score, shape, stride, count):
         look[max(0, i - stride + 1) : i + stride, max(0, j - stride + 1) : j + stride] = True
     ask()
     return divmod(known.argmax().item(), shape[1])
-""",
-        },
-    ),
-    Attempt(
-        "a detector that needs no answer before it",
-        {
-            "q7": """
+
+
+@right("a detector that needs no answer before it")
 def precision_recall(found, truth, distance):
     true = false = missed = 0
     for places, waldo in zip(found, truth):
@@ -914,8 +660,9 @@ def precision_recall(found, truth, distance):
     precision = 1.0 if true + false == 0 else true / (true + false)
     recall = 1.0 if true + missed == 0 else true / (true + missed)
     return precision, recall
-""",
-            "q10": """
+
+
+@right("a detector that needs no answer before it")
 def detect(scene, template, threshold):
     height, width = scene.shape[1:]
     high, wide = template.shape[1:]
@@ -932,7 +679,3 @@ def detect(scene, template, threshold):
         if all(abs(row - i) >= high or abs(column - j) >= wide for i, j in found):
             found.append((row, column))
     return found
-""",
-        },
-    ),
-]
