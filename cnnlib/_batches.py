@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
 from cnnlib._checks import numbers
+from cnnlib._networks import check_model, device_of, mode
 from cnnlib.parallel import process, processes
 
 Data: TypeAlias = tuple[Tensor, Tensor] | DataLoader[Any]
@@ -132,37 +132,6 @@ class Batches:
             self.classes = classes_of(model, images)
         _check_labels(labels, len(images), self.classes, self.name)
         return images, labels.long()
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return where a network's weights are."""
-    return next((weight.device for weight in model.parameters()), torch.device("cpu"))
-
-
-@contextmanager
-def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Have a network train (with dropout) or answer, and leave all as it was.
-
-    Its layers have their modes again afterwards, and the caller's random numbers go on as if
-    nothing had happened.
-    """
-    before = [(module, module.training) for module in model.modules()]
-    with torch.random.fork_rng(range(torch.cuda.device_count())):
-        try:
-            model.train(training)
-            yield
-        finally:
-            for module, was in before:
-                module.training = was
-
-
-def check_model(model: Any) -> None:
-    """Refuse what is no network."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"expected a torch.nn.Module as model, got {model!r:.60}: pass a network itself, for "
-            f"example DigitsCNN()"
-        )
 
 
 def classes_of(model: nn.Module, images: Tensor) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -91,3 +93,26 @@ def pair(value: Any, name: str, least: int) -> tuple[int, int]:
             f"expected {name} as one number or a pair (vertical, horizontal), got {value!r}"
         )
     return whole(value[0], name, least), whole(value[1], name, least)
+
+
+def number(value: Any, name: str) -> float:
+    """Return value as a float that is finite and at least 0."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"expected a number for {name}, got {value!r}")
+    if not 0 <= value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"{name} must be 0 or more, and finite, got {value}")
+    return float(value)
+
+
+def whole_number(value: Any, name: str, least: int) -> int:
+    """Return value as an int that is at least `least`; True and False are none."""
+    number(value, name)
+    return whole(value, name, least)
+
+
+def one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
+    """Return value if it is one of the known words."""
+    if value not in known:
+        names = " or ".join(map(repr, known))
+        raise ValueError(f"expected {name} to be {names}, got {value!r}")
+    return str(value)

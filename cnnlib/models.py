@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnlib._checks import whole
+from cnnlib._networks import check_model, mode
 
 
 def multiplications(model: nn.Module, input_shape: Sequence[int]) -> int:
@@ -36,11 +37,7 @@ def multiplications(model: nn.Module, input_shape: Sequence[int]) -> int:
 
     Source: `torch.utils.flop_counter` of PyTorch does the counting.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"expected a torch.nn.Module as model, got {type(model).__name__}: "
-            f"pass a network itself, for example multiplications(CNN(), (1, 128, 128))"
-        )
+    check_model(model)
     if isinstance(input_shape, int) or len(input_shape) == 0:
         raise ValueError(
             f"expected input_shape as a tuple such as (channels, height, width), without the "
@@ -49,14 +46,9 @@ def multiplications(model: nn.Module, input_shape: Sequence[int]) -> int:
     shape = [whole(size, "every size in input_shape", 1) for size in input_shape]
     first = next(model.parameters(), torch.empty(0))
     zeros = torch.zeros(1, *shape, dtype=first.dtype, device=first.device)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(zeros)
-    finally:
-        for module, training in modes:
-            module.training = training
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), mode(model, training=False), counter:
+        model(zeros)
     return int(counter.get_total_flops()) // 2
 
 

@@ -255,7 +255,8 @@ def plot_receptive_field(
                 f"expected {name!r} as a Field, got {type(value).__name__}: call "
                 f"cnnlib.receptive_field.receptive_field with the model"
             )
-    shown = {name: places or [_middle(value, picture)] for name, value in fields.items()}
+    middle = [(size - 1) / 2 for size in picture.shape[-2:]]
+    shown = {name: places or [value.nearest(middle)] for name, value in fields.items()}
     for row, column in places or []:
         Field().seen(row, column)  # or refuses
     rows = math.ceil(len(fields) / 3)
@@ -353,13 +354,6 @@ def format_value(value: Tensor | float) -> str:
     else:
         text = f"{value:.0f}"
     return "0" if text == "-0" else text.replace("-", "−")
-
-
-def _middle(field: Field, picture: Tensor) -> tuple[int, int]:
-    """Return the row and column of the value whose field lies nearest to a picture's middle."""
-    sizes = zip(picture.shape[-2:], field.offset, field.stride, strict=True)
-    row, column = (max(round(((n - 1) / 2 - o) / s), 0) for n, o, s in sizes)
-    return row, column
 
 
 def _outline(ax: Axes, field: Field, places: Sequence[tuple[int, int]], picture: Tensor) -> None:

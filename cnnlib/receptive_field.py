@@ -55,6 +55,12 @@ class Field:
         rows, columns = (range(i, i + n) for i, n in zip(firsts, self.size, strict=True))
         return rows, columns
 
+    def nearest(self, place: Sequence[float]) -> Pair:
+        """Return row and column of the value whose field lies nearest to a place in the input."""
+        axes = zip(place, self.offset, self.stride, strict=True)
+        row, column = (max(round((p - o) / s), 0) for p, o, s in axes)
+        return row, column
+
 
 # Each value of the result depends on the value at the same place, and on no other.
 POINTWISE_LAYERS = (

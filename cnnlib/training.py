@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -17,17 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
-from cnnlib._batches import (
-    Batches,
-    Data,
-    check_images,
-    check_model,
-    classes_of,
-    device_of,
-    mode,
-)
+from cnnlib._batches import Batches, Data, check_images, classes_of
 from cnnlib._checkpoint import Checkpoint
-from cnnlib._checks import whole
+from cnnlib._checks import number, one_of, whole_number
+from cnnlib._networks import check_model, device_of, mode
 from cnnlib.parallel import process, processes
 
 if TYPE_CHECKING:
@@ -127,73 +119,35 @@ def fit(
     and N. Topin, Super-convergence (2018), for the one-cycle schedule.
     """
     check_model(model)
-    settings: dict[str, Any] = {
-        "batch_size": _whole(batch_size, "batch_size", 1),
-        "lr": _number(lr, "lr"),
-        "weight_decay": _number(weight_decay, "weight_decay"),
-        "schedule": _one_of(schedule, "schedule", _SCHEDULES),
-        "hardest": _number(hardest, "hardest"),
-        "label_smoothing": _number(label_smoothing, "label_smoothing"),
-        "precision": _one_of(precision, "precision", _PRECISIONS),
-        "seed": _whole(seed, "seed", 0),
-    }
-    epochs = _whole(epochs, "epochs", 0)
+    settings = _settings(
+        batch_size, lr, weight_decay, schedule, hardest, label_smoothing, precision, seed
+    )
+    epochs = whole_number(epochs, "epochs", 0)
     if schedule == "one-cycle":
         settings["epochs"] = epochs  # the rate of every step depends on how many there will be
-    if not 0 < hardest <= 1:
-        raise ValueError(f"hardest must be more than 0 and at most 1, got {hardest}")
-    if label_smoothing >= 1:
-        raise ValueError(f"label_smoothing must be less than 1, got {label_smoothing}")
     if hardest < 1 and isinstance(train, DataLoader):
         raise ValueError("expected train as two tensors where hardest < 1, got a DataLoader")
     model.to(_device(device))
     batches = Batches(train, "train", model, batch_size)
     measured = None if test is None else Batches(test, "test", model, _AT_ONCE)
     settings["images"] = batches.count
-    if not any(weight.requires_grad for weight in model.parameters()):
-        raise ValueError(
-            "expected a network with weights to learn, got one without: give it layers that have "
-            "some, or unfreeze them with model.requires_grad_()"
-        )
     if channels_last:
         model.to(memory_format=torch.channels_last)
+    optimizer = _optimizer(model, lr, weight_decay)
     steps = [batches.steps(hardest if epoch else 1) for epoch in range(epochs)]
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr, weight_decay=weight_decay, fused=batches.device.type in _FUSED
-    )
     rates = _rates(optimizer, schedule, lr, sum(steps))
     parts = {"model": model, "optimizer": optimizer, "rates": rates, "batches": batches}
     state = Checkpoint(parts, settings, checkpoint)
     done = len(state.rows)
     together = nn.parallel.DistributedDataParallel(model) if processes() > 1 else model
-    half = precision == "bfloat16"
-    autocast = torch.autocast(batches.device.type, torch.bfloat16, enabled=half)
     bar = _bar(sum(steps), sum(steps[:done]), progress)
+    loop = _Loop(together, batches, optimizer, rates, settings, bar)
     with bar, mode(model, training=True):
         try:
             for epoch in range(done + 1, epochs + 1):
                 bar.set_description(f"epoch {epoch} of {epochs}")
-                began, sums = time.perf_counter(), torch.zeros(3, device=batches.device)
-                order = (seed + 1_000_003 * epoch) % 2**63  # the same if no epochs came before
-                torch.manual_seed(order + process())  # for dropout
-                shuffled = batches.shuffled(order, hardest if epoch > 1 else 1)
-                for step, batch in enumerate(shuffled, start=1):
-                    with autocast:
-                        logits = together(batch.images)
-                    losses = _losses(logits, batch.labels, label_smoothing)
-                    optimizer.zero_grad()
-                    (losses.mean() * batch.weight).backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    rates.step()
-                    if batch.weight:
-                        batches.remember(batch, losses.detach())
-                        sums += _sums(losses, logits, batch.labels)
-                    bar.update()
-                    if step % _LOOK == 0:
-                        _look(sums, epoch, lr, bar)
-                _look(sums, epoch, lr, bar)
-                batches.exchange()
-                score = _score(sums)
+                began = time.perf_counter()
+                score = _epoch(loop, epoch)
                 row = {"epoch": epoch, "loss": score.loss, "accuracy": score.accuracy}
                 row["seconds"] = time.perf_counter() - began
                 if measured is not None:
@@ -306,6 +260,84 @@ def _stop_if_lost(value: float, epoch: int, lr: float) -> None:
         )
 
 
+class _Loop(NamedTuple):
+    """What the steps of a training have in common."""
+
+    model: nn.Module
+    batches: Batches
+    optimizer: torch.optim.Optimizer
+    rates: Any
+    settings: dict[str, Any]
+    bar: Any
+
+
+def _epoch(loop: _Loop, epoch: int) -> Score:
+    """Go through the images once, in an order of their own, with a step for every batch."""
+    model, batches, optimizer, rates, settings, bar = loop
+    lr, hardest = settings["lr"], settings["hardest"] if epoch > 1 else 1
+    half = settings["precision"] == "bfloat16"
+    autocast = torch.autocast(batches.device.type, torch.bfloat16, enabled=half)
+    order = (settings["seed"] + 1_000_003 * epoch) % 2**63  # the same if no epochs came before
+    torch.manual_seed(order + process())  # for dropout
+    sums = torch.zeros(3, device=batches.device)
+    for step, batch in enumerate(batches.shuffled(order, hardest), start=1):
+        with autocast:
+            logits = model(batch.images)
+        losses = _losses(logits, batch.labels, settings["label_smoothing"])
+        optimizer.zero_grad()
+        (losses.mean() * batch.weight).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        rates.step()
+        if batch.weight:
+            batches.remember(batch, losses.detach())
+            sums += _sums(losses, logits, batch.labels)
+        bar.update()
+        if step % _LOOK == 0:
+            _look(sums, epoch, lr, bar)
+    _look(sums, epoch, lr, bar)
+    batches.exchange()
+    return _score(sums)
+
+
+def _settings(
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    schedule: str,
+    hardest: float,
+    label_smoothing: float,
+    precision: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Check what decides the result of a training, and return it by name."""
+    settings: dict[str, Any] = {
+        "batch_size": whole_number(batch_size, "batch_size", 1),
+        "lr": number(lr, "lr"),
+        "weight_decay": number(weight_decay, "weight_decay"),
+        "schedule": one_of(schedule, "schedule", _SCHEDULES),
+        "hardest": number(hardest, "hardest"),
+        "label_smoothing": number(label_smoothing, "label_smoothing"),
+        "precision": one_of(precision, "precision", _PRECISIONS),
+        "seed": whole_number(seed, "seed", 0),
+    }
+    if not 0 < hardest <= 1:
+        raise ValueError(f"hardest must be more than 0 and at most 1, got {hardest}")
+    if label_smoothing >= 1:
+        raise ValueError(f"label_smoothing must be less than 1, got {label_smoothing}")
+    return settings
+
+
+def _optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Return Adam for the weights of a network, if it has some to learn."""
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError(
+            "expected a network with weights to learn, got one without: give it layers that have "
+            "some, or unfreeze them with model.requires_grad_()"
+        )
+    fused = device_of(model).type in _FUSED
+    return torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay, fused=fused)
+
+
 def _rates(optimizer: torch.optim.Optimizer, schedule: str, lr: float, steps: int) -> Any:
     """Return what sets the learning rate of every step."""
     kinds = torch.optim.lr_scheduler
@@ -347,23 +379,3 @@ def _history(rows: list[dict[str, float]], measured: bool) -> pd.DataFrame:
     columns = ["loss", "accuracy"] + measured * ["test_loss", "test_accuracy"] + ["seconds"]
     index = pd.RangeIndex(1, len(rows) + 1, name="epoch")
     return pd.DataFrame(rows, index, columns, dtype=float)
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    _number(value, name)
-    return whole(value, name, least)
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"expected a number for {name}, got {value!r}")
-    if not 0 <= value < math.inf:  # type: ignore[operator]
-        raise ValueError(f"{name} must be 0 or more, and finite, got {value}")
-    return float(value)
-
-
-def _one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        names = " or ".join(map(repr, known))
-        raise ValueError(f"expected {name} to be {names}, got {value!r}")
-    return str(value)

@@ -406,7 +406,7 @@ def test_a_layer_on_its_own() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module as model, got int"):
+    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module as model, got 3"):
         ReceptiveFieldExplorer(3, GREY)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"reads pictures of 1 channel\(s\), got one of 3: load"):
         ReceptiveFieldExplorer(small(), COLOUR)

@@ -135,7 +135,7 @@ def test_taller_is_larger_and_thicker_is_deeper() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((3,), TypeError, "expected a torch.nn.Module, got int: build the model first"),
+        ((3,), TypeError, "expected a torch.nn.Module as model, got 3: pass a network"),
         ((nn.Linear(3, 3),), ValueError, "Linear has no layers inside: wrap"),
         ((nn.Sequential(nn.ReLU()), 0), ValueError, "image_size must be 1 or more, got 0"),
         ((nn.Sequential(nn.ReLU()), 8, 1.5), TypeError, "whole number for channels"),

@@ -306,7 +306,7 @@ def test_other_types_and_devices() -> None:
 @pytest.mark.parametrize(
     ("model", "shape", "error", "message"),
     [
-        (CNN, (1, 128, 128), TypeError, "expected a torch.nn.Module as model, got type: pass"),
+        (CNN, (1, 128, 128), TypeError, "expected a torch.nn.Module as model, got <class"),
         (nn.Linear(3, 1), 3, ValueError, "without the batch, got 3"),
         (nn.Linear(3, 1), (), ValueError, r"without the batch, got \(\)"),
         (nn.Linear(3, 1), (3.0,), TypeError, "whole number for every size in input_shape, got 3.0"),

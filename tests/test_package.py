@@ -19,7 +19,7 @@ import cnnlib
 FOLDER = Path(cnnlib.__file__).parent
 # A module may import those of the levels below its own.
 LEVELS = (
-    {"_checks", "_files"},
+    {"_checks", "_files", "_networks"},
     {"convolution", "datasets", "images", "kernels", "parallel"},
     {"_batches", "_checkpoint", "models", "receptive_field"},
     {"training"},

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cnnlib._batches import device_of, mode
+from cnnlib._networks import device_of, listening, mode
 
 # These only hand on what they get, once a network has been trained.
 SILENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -82,17 +82,13 @@ def layers_of(model: nn.Module, image: Tensor) -> tuple[list[Layer], Tensor]:
                 _layer(path, module, maps if maps.ndim == 3 else maps[:, None, None], found)
             )
 
-    hooks = [
-        module.register_forward_hook(lambda layer, _, output, path=path: keep(path, layer, output))
+    heard = {
+        path: module
         for path, module in model.named_modules()
         if not isinstance(module, SILENT) and not any(module.children())
-    ]
-    try:
-        with torch.no_grad(), mode(model, training=False):
-            logits = model(image[None].to(device_of(model)))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    }
+    with torch.no_grad(), mode(model, training=False), listening(heard, keep):
+        logits = model(image[None].to(device_of(model)))
     return found, logits[0].float().cpu()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from cnnlib._networks import check_model, listening
 from cnnlib.receptive_field import Field, receptive_field
 
 
@@ -30,8 +31,8 @@ class FollowedLayer:
 
     def nearest(self, place: Sequence[float]) -> list[int]:
         """Return row and column of the value whose field lies nearest to a place in the picture."""
-        axes = zip(place, self.field.offset, self.field.stride, self.maps.shape[1:], strict=True)
-        return [min(max(round((p - o) / s), 0), n - 1) for p, o, s, n in axes]
+        nearest = zip(self.field.nearest(place), self.maps.shape[1:], strict=True)
+        return [min(position, size - 1) for position, size in nearest]
 
     def centre(self, place: Sequence[int]) -> list[float]:
         """Return the place in the picture that is the middle of a value's field."""
@@ -67,8 +68,7 @@ def follow(model: nn.Module, image: Tensor) -> tuple[dict[str, FollowedLayer], T
             number of channels than the model reads, or is too small; or the model has shapes and
             no weights (device "meta").
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"expected a torch.nn.Module as model, got {type(model).__name__}")
+    check_model(model)
     network = copy.deepcopy(model).eval().requires_grad_(False)
     if not [*network.children()]:
         network = nn.Sequential(network)  # so that a layer on its own has a name
@@ -83,10 +83,9 @@ def follow(model: nn.Module, image: Tensor) -> tuple[dict[str, FollowedLayer], T
     picture = channels.to(weights.device, weights.dtype).requires_grad_()
     outputs: dict[str, Tensor] = {}
     passed: dict[str, Tensor] = {}
-    for name in fields:
-        network.get_submodule(name).register_forward_hook(_keeper(name, outputs, passed))
+    followed = {name: network.get_submodule(name) for name in fields}
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), listening(followed, partial(_keep, outputs, passed)):
             network(picture.clone())
     except Exception as error:
         # Behind the last field there may be a head for pictures of another size: let it be.
@@ -112,26 +111,25 @@ def _fields(network: nn.Module) -> dict[str, Field]:
     return fields
 
 
-def _keeper(
-    name: str, outputs: dict[str, Tensor], passed: dict[str, Tensor]
-) -> Callable[[nn.Module, Any, Tensor], Tensor]:
-    """Return a hook that keeps a layer's output in `outputs`, and passes on a copy of it.
+def _keep(
+    outputs: dict[str, Tensor],
+    passed: dict[str, Tensor],
+    name: str,
+    module: nn.Module,
+    output: Tensor,
+) -> Tensor:
+    """Keep a layer's output in `outputs`, and pass on a copy of it, which is in `passed`.
 
-    What comes behind the layer may change the copy in place, as ReLU often does. Copies are in
-    `passed`.
+    What comes behind the layer may change the copy in place, as ReLU often does.
     """
-
-    def keep(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        inner = [n for n in outputs if n.startswith(name) and passed[n] is output]
-        if inner and not name:  # the whole network returns what its last layer returns
-            passed[name] = output
-            return output
-        for former in [*inner, name]:
-            outputs.pop(former, None)
-        outputs[name], passed[name] = output[0], output.clone()
-        return passed[name]
-
-    return keep
+    inner = [n for n in outputs if n.startswith(name) and passed[n] is output]
+    if inner and not name:  # the whole network returns what its last layer returns
+        passed[name] = output
+        return output
+    for former in [*inner, name]:
+        outputs.pop(former, None)
+    outputs[name], passed[name] = output[0], output.clone()
+    return passed[name]
 
 
 def _misfit(network: nn.Module, picture: Tensor, error: Exception) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
@@ -16,6 +14,7 @@ from matplotlib.patches import Polygon
 from torch import Tensor, nn
 
 from cnnlib._checks import whole
+from cnnlib._networks import check_model, device_of, listening, mode
 from cnnlib.plotting import INPUT, NOTE, OUTPUT, STYLE, TINTS, WIDTH
 
 PER_ROW = 7  # boxes beside each other
@@ -61,40 +60,23 @@ def trace_layers(model: nn.Module, image_size: int = 224, channels: int = 3) -> 
         TypeError: model is no `torch.nn.Module`, or a number is fractional.
         ValueError: The model has no layers, or a number is too small.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"expected a torch.nn.Module, got {type(model).__name__}: build the model first, for "
-            f"example torchvision.models.alexnet(weights=None)"
-        )
+    check_model(model)
     parts = dict(_parts(model))
     if not parts:
         raise ValueError(
             f"{type(model).__name__} has no layers inside: wrap a single layer in nn.Sequential"
         )
     size = whole(image_size, "image_size", 1)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    image = torch.zeros(1, whole(channels, "channels", 1), size, size, device=device)
+    image = torch.zeros(1, whole(channels, "channels", 1), size, size, device=device_of(model))
     found: list[Layer] = []
 
-    def noting(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def note(module: nn.Module, _: Any, output: Tensor) -> None:
-            count = sum(p.numel() for p in module.parameters())
-            kind, shape = type(module).__name__, tuple(output.shape[1:])
-            found.append(Layer(name, kind, _label(module), shape, count))
+    def note(name: str, module: nn.Module, output: Tensor) -> None:
+        count = sum(p.numel() for p in module.parameters())
+        kind, shape = type(module).__name__, tuple(output.shape[1:])
+        found.append(Layer(name, kind, _label(module), shape, count))
 
-        return note
-
-    handles = [part.register_forward_hook(noting(name)) for name, part in parts.items()]
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes.items():
-            module.training = training
+    with torch.no_grad(), mode(model, training=False), listening(parts, note):
+        model(image)
     return found
 
 
