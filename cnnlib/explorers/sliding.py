@@ -20,11 +20,11 @@ from cnnlib.plotting import (
     NOTE,
     OUTPUT,
     PADDING,
-    STYLE,
     TINTS,
     WIDTH,
     draw_values,
     format_value,
+    in_style,
 )
 
 # The arrays of Dumoulin and Visin, A guide to convolution arithmetic for deep learning.
@@ -32,6 +32,7 @@ IMAGE = ((3, 3, 2, 1, 0), (0, 0, 1, 3, 1), (3, 1, 2, 2, 3), (2, 0, 0, 2, 2), (2,
 WEIGHTS = ((0, 1, 2), (2, 2, 0), (0, 1, 2))
 
 
+@in_style
 def sliding_step(
     image: Any,
     kernel: Any,
@@ -73,23 +74,21 @@ def sliding_step(
     rows = [i * steps[0] + a * dilations[0] for a in range(K.shape[0])]
     columns = [j * steps[1] + b * dilations[1] for b in range(K.shape[1])]
     patch = padded[rows][:, columns]
-    with plt.style.context(STYLE):
-        figure, axes = plt.subplots(
-            ncols=4,
-            figsize=(WIDTH, 3.8),
-            width_ratios=[padded.shape[1], K.shape[1], K.shape[1], Y.shape[1]],
-        )
-        _draw_input(axes[0], padded, pad)
-        _draw_kernel(axes[0], K, rows, columns)
-        _draw_grid(axes[1], K, "kernel")
-        _draw_grid(axes[2], patch * K, "products")
-        output_so_far(axes[3], Y, step)
-        figure.suptitle(f"step {step + 1} of {Y.numel()}", color=NOTE, fontsize=12)
-        text = as_sum(patch, K, Y[i, j])
-        if len(text) > 80:  # it would not fit on a line
-            text = f"sum of the products = {format_value(Y[i, j])}"
-        figure.supxlabel(text, fontsize=13, color=NOTE)
-    plt.close(figure)
+    figure, axes = plt.subplots(
+        ncols=4,
+        figsize=(WIDTH, 3.8),
+        width_ratios=[padded.shape[1], K.shape[1], K.shape[1], Y.shape[1]],
+    )
+    _draw_input(axes[0], padded, pad)
+    _draw_kernel(axes[0], K, rows, columns)
+    _draw_grid(axes[1], K, "kernel")
+    _draw_grid(axes[2], patch * K, "products")
+    output_so_far(axes[3], Y, step)
+    figure.suptitle(f"step {step + 1} of {Y.numel()}", color=NOTE, fontsize=12)
+    text = as_sum(patch, K, Y[i, j])
+    if len(text) > 80:  # it would not fit on a line
+        text = f"sum of the products = {format_value(Y[i, j])}"
+    figure.supxlabel(text, fontsize=13, color=NOTE)
     return figure
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cnnlib.plotting import FOCUS, INPUT, KERNEL, OUTPUT, PADDING, STYLE
+from cnnlib.plotting import FOCUS, INPUT, KERNEL, OUTPUT, PADDING, in_style
 from labs.grading.files import harmless_field
 from labs.grading.grade import Result
 from labs.grading.lab import Check, Lab
@@ -89,6 +89,7 @@ def grades_csv(results: Sequence[Result], lab: Lab) -> str:
     return text.getvalue()
 
 
+@in_style
 def plot_points(results: Sequence[Result], lab: Lab) -> Figure:
     """Show how many students have all, some or none of each question's points, and all totals.
 
@@ -102,44 +103,41 @@ def plot_points(results: Sequence[Result], lab: Lab) -> Figure:
     graded = [result for result in results if result.status == "graded"]
     groups = questions(lab)
     most = {name: sum(check.points for check in checks) for name, checks in groups.items()}
-    with plt.style.context(STYLE):
-        figure, (bars, totals) = plt.subplots(
-            ncols=2, figsize=(8, 2.2 + 0.4 * len(groups)), width_ratios=[3, 2]
+    figure, (bars, totals) = plt.subplots(
+        ncols=2, figsize=(8, 2.2 + 0.4 * len(groups)), width_ratios=[3, 2]
+    )
+    left = dict.fromkeys(groups, 0)
+    for name, colour in SHARES.items():
+        counts = {
+            question: sum(share(earned(r, checks), most[question]) == name for r in graded)
+            for question, checks in groups.items()
+        }
+        drawn = bars.barh(
+            list(groups), list(counts.values()), left=list(left.values()), color=colour
         )
-        left = dict.fromkeys(groups, 0)
-        for name, colour in SHARES.items():
-            counts = {
-                question: sum(share(earned(r, checks), most[question]) == name for r in graded)
-                for question, checks in groups.items()
-            }
-            drawn = bars.barh(
-                list(groups), list(counts.values()), left=list(left.values()), color=colour
-            )
-            written = [str(count or "") for count in counts.values()]
-            black = "black" if colour in (PADDING, KERNEL) else "white"
-            bars.bar_label(drawn, written, label_type="center", color=black)
-            left = {question: left[question] + count for question, count in counts.items()}
-            bars.plot([], [], "s", color=colour, label=name)
-        bars.set_yticks(range(len(groups)), [f"{q} ({points:g})" for q, points in most.items()])
-        bars.invert_yaxis()
-        bars.xaxis.set_major_locator(MaxNLocator(integer=True))
-        bars.set_xlabel(f"students ({len(graded)} graded, {len(results) - len(graded)} not)")
-        bars.set_title("Who has how much of the points", pad=34)
-        bars.legend(
-            ncols=4,
-            loc="lower center",
-            bbox_to_anchor=(0.45, 0.98),
-            columnspacing=0.8,
-            handletextpad=0.1,
-            fontsize=10,
-        )
-        all_points = [sum(p for p in r.points.values() if p is not None) for r in graded]
-        highest = sum(most.values())
-        totals.hist(all_points, bins=np.arange(-0.5, highest + 1), color=INPUT)
-        totals.set_xlim(-0.5, highest + 0.5)
-        totals.yaxis.set_major_locator(MaxNLocator(integer=True))
-        totals.set_title("Totals so far", pad=34)
-        totals.set(xlabel=f"points of {highest:g}", ylabel="students")
-        figure.draw_without_rendering()
-    plt.close(figure)
+        written = [str(count or "") for count in counts.values()]
+        black = "black" if colour in (PADDING, KERNEL) else "white"
+        bars.bar_label(drawn, written, label_type="center", color=black)
+        left = {question: left[question] + count for question, count in counts.items()}
+        bars.plot([], [], "s", color=colour, label=name)
+    bars.set_yticks(range(len(groups)), [f"{q} ({points:g})" for q, points in most.items()])
+    bars.invert_yaxis()
+    bars.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bars.set_xlabel(f"students ({len(graded)} graded, {len(results) - len(graded)} not)")
+    bars.set_title("Who has how much of the points", pad=34)
+    bars.legend(
+        ncols=4,
+        loc="lower center",
+        bbox_to_anchor=(0.45, 0.98),
+        columnspacing=0.8,
+        handletextpad=0.1,
+        fontsize=10,
+    )
+    all_points = [sum(p for p in r.points.values() if p is not None) for r in graded]
+    highest = sum(most.values())
+    totals.hist(all_points, bins=np.arange(-0.5, highest + 1), color=INPUT)
+    totals.set_xlim(-0.5, highest + 0.5)
+    totals.yaxis.set_major_locator(MaxNLocator(integer=True))
+    totals.set_title("Totals so far", pad=34)
+    totals.set(xlabel=f"points of {highest:g}", ylabel="students")
     return figure

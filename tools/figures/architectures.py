@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cnnlib._checks import whole
 from cnnlib._networks import check_model, device_of, listening, mode
-from cnnlib.plotting import INPUT, NOTE, OUTPUT, STYLE, TINTS, WIDTH
+from cnnlib.plotting import INPUT, NOTE, OUTPUT, TINTS, WIDTH, in_style
 
 PER_ROW = 7  # boxes beside each other
 HEIGHT, THICKNESS = 1.1, 0.55  # of the largest box, where a box and its text have a width of 1
@@ -80,6 +80,7 @@ def trace_layers(model: nn.Module, image_size: int = 224, channels: int = 3) -> 
     return found
 
 
+@in_style
 def architecture_diagram(
     model: nn.Module, title: str, image_size: int = 224, channels: int = 3
 ) -> Figure:
@@ -115,23 +116,20 @@ def architecture_diagram(
     unit = WIDTH / (columns + 0.1)  # inches
     text = 1.2 / unit  # height of the four lines below a box
     deepest = max(box.shape[0] for box in boxes)
-    with plt.style.context(STYLE):
-        floor, places = 0.0, []
-        for start in range(0, len(boxes), columns):
-            row = boxes[start : start + columns]
-            floor -= 1.2 * max(_height(box, image_size) for box in row) + 0.1
-            places += [(column, floor) for column in range(len(row))]
-            floor -= text
-        figure, ax = plt.subplots(figsize=(WIDTH, (0.3 - floor) * unit + 0.7))
-        for (x, y), box in zip(places, boxes, strict=True):
-            _box(ax, x, y, box, image_size, deepest)
-        ax.set_title(f"{title}: {total:,} parameters")
-        note = "higher: larger maps; thicker: more maps (not to scale); last line: parameters"
-        ax.text((columns - 1) / 2, floor, note, ha="center", va="top", color=NOTE, fontsize=12)
-        ax.set(xlim=(-0.55, columns - 0.45), ylim=(floor - 0.3 / unit, 0), aspect="equal")
-        ax.set_axis_off()
-        figure.draw_without_rendering()
-        plt.close(figure)
+    floor, places = 0.0, []
+    for start in range(0, len(boxes), columns):
+        row = boxes[start : start + columns]
+        floor -= 1.2 * max(_height(box, image_size) for box in row) + 0.1
+        places += [(column, floor) for column in range(len(row))]
+        floor -= text
+    figure, ax = plt.subplots(figsize=(WIDTH, (0.3 - floor) * unit + 0.7))
+    for (x, y), box in zip(places, boxes, strict=True):
+        _box(ax, x, y, box, image_size, deepest)
+    ax.set_title(f"{title}: {total:,} parameters")
+    note = "higher: larger maps; thicker: more maps (not to scale); last line: parameters"
+    ax.text((columns - 1) / 2, floor, note, ha="center", va="top", color=NOTE, fontsize=12)
+    ax.set(xlim=(-0.55, columns - 0.45), ylim=(floor - 0.3 / unit, 0), aspect="equal")
+    ax.set_axis_off()
     return figure
 
 

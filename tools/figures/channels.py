@@ -12,13 +12,14 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import nn
 
 from cnnlib._checks import whole
-from cnnlib.plotting import INPUT, KERNEL, NOTE, OUTPUT, STYLE, TINTS, WIDTH
+from cnnlib.plotting import INPUT, KERNEL, NOTE, OUTPUT, TINTS, WIDTH, in_style
 
 PLANE, STEP = 1.5, 2.3  # side of a plane, and distance from one row of the picture to the next
 COLUMNS = {"input": 0.0, "kernels": 3.4, "sum": 8.4, "output": 11.1}
 MOST = 4  # channels on each side that can still be read
 
 
+@in_style
 def channel_diagram(in_channels: int, out_channels: int, kernel_size: int = 3) -> Figure:
     """Draw a `Conv2d` layer: input planes, a kernel for every pair, sums with bias, output planes.
 
@@ -51,52 +52,49 @@ def channel_diagram(in_channels: int, out_channels: int, kernel_size: int = 3) -
     assert layer.bias is not None
     weights, biases = layer.weight.numel(), layer.bias.numel()
     rows = max(in_channels, out_channels)
-    with plt.style.context(STYLE):
-        figure, ax = plt.subplots(figsize=(WIDTH, 1.5 + 1.15 * rows))
-        inputs = [_middle(number, in_channels, rows) for number in range(in_channels)]
-        outputs = [_middle(number, out_channels, rows) for number in range(out_channels)]
-        side = min(1.05, 3.4 / in_channels)
-        middle = COLUMNS["kernels"] + 2.2
-        places = [middle + 1.45 * side * (i - (in_channels - 1) / 2) for i in range(in_channels)]
-        left, right = places[0] - side / 2, places[-1] + side / 2
-        for o, y in enumerate(outputs):
-            for i, x in enumerate(places):
-                _kernel(ax, x, y, side, kernel_size)
-                ax.text(x, y - 0.55 * side, f"on {i + 1}", ha="center", va="top", fontsize=12)
-            for x, following in pairwise(places):
-                ax.text((x + following) / 2, y, "+", ha="center", va="center", fontsize=14)
-            _arrow(ax, COLUMNS["input"] + PLANE + 0.8, left - 0.1, y)
-            _arrow(ax, right + 0.1, COLUMNS["sum"], y)
-            bias = "$b$" if out_channels == 1 else f"$b_{o + 1}$"
-            text = f"+ {bias}" if in_channels == 1 else f"sum + {bias}"
-            ax.text(COLUMNS["sum"] + 0.1, y, text, va="center", fontsize=14)
-            _arrow(
-                ax,
-                COLUMNS["sum"] + (0.95 if in_channels == 1 else 1.85),
-                COLUMNS["output"] - 0.1,
-                y,
-            )
-            _plane(ax, COLUMNS["output"], y, OUTPUT, str(o + 1))
-        for number, y in enumerate(inputs):
-            _plane(ax, COLUMNS["input"], y, INPUT, str(number + 1))
-        _bracket(ax, inputs, outputs)
-        _titles(ax, in_channels, out_channels, kernel_size)
-        per_kernel = kernel_size * kernel_size
-        bottom = -STEP * rows + 0.35
-        ax.text(
-            6.2,
-            bottom,
-            f"{out_channels} × {in_channels} kernels of {per_kernel} weights = {weights},  "
-            f"+ {biases} bias{'es' * (biases > 1)} = {weights + biases} parameters",
-            ha="center",
-            va="top",
-            fontsize=14,
-            color=NOTE,
+    figure, ax = plt.subplots(figsize=(WIDTH, 1.5 + 1.15 * rows))
+    inputs = [_middle(number, in_channels, rows) for number in range(in_channels)]
+    outputs = [_middle(number, out_channels, rows) for number in range(out_channels)]
+    side = min(1.05, 3.4 / in_channels)
+    middle = COLUMNS["kernels"] + 2.2
+    places = [middle + 1.45 * side * (i - (in_channels - 1) / 2) for i in range(in_channels)]
+    left, right = places[0] - side / 2, places[-1] + side / 2
+    for o, y in enumerate(outputs):
+        for i, x in enumerate(places):
+            _kernel(ax, x, y, side, kernel_size)
+            ax.text(x, y - 0.55 * side, f"on {i + 1}", ha="center", va="top", fontsize=12)
+        for x, following in pairwise(places):
+            ax.text((x + following) / 2, y, "+", ha="center", va="center", fontsize=14)
+        _arrow(ax, COLUMNS["input"] + PLANE + 0.8, left - 0.1, y)
+        _arrow(ax, right + 0.1, COLUMNS["sum"], y)
+        bias = "$b$" if out_channels == 1 else f"$b_{o + 1}$"
+        text = f"+ {bias}" if in_channels == 1 else f"sum + {bias}"
+        ax.text(COLUMNS["sum"] + 0.1, y, text, va="center", fontsize=14)
+        _arrow(
+            ax,
+            COLUMNS["sum"] + (0.95 if in_channels == 1 else 1.85),
+            COLUMNS["output"] - 0.1,
+            y,
         )
-        ax.set(xlim=(-0.3, 12.8), ylim=(bottom - 0.7, 1.3), aspect="equal")
-        ax.set_axis_off()
-        figure.draw_without_rendering()
-        plt.close(figure)
+        _plane(ax, COLUMNS["output"], y, OUTPUT, str(o + 1))
+    for number, y in enumerate(inputs):
+        _plane(ax, COLUMNS["input"], y, INPUT, str(number + 1))
+    _bracket(ax, inputs, outputs)
+    _titles(ax, in_channels, out_channels, kernel_size)
+    per_kernel = kernel_size * kernel_size
+    bottom = -STEP * rows + 0.35
+    ax.text(
+        6.2,
+        bottom,
+        f"{out_channels} × {in_channels} kernels of {per_kernel} weights = {weights},  "
+        f"+ {biases} bias{'es' * (biases > 1)} = {weights + biases} parameters",
+        ha="center",
+        va="top",
+        fontsize=14,
+        color=NOTE,
+    )
+    ax.set(xlim=(-0.3, 12.8), ylim=(bottom - 0.7, 1.3), aspect="equal")
+    ax.set_axis_off()
     return figure
 
 

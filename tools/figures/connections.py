@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from cnnlib.plotting import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, STYLE, TINTS, WIDTH
+from cnnlib.plotting import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, TINTS, WIDTH, in_style
 from tools.figures.drawing import rasterised
 
 TITLES = {
@@ -25,6 +25,7 @@ STRIP, NODES, ANSWER = 6.9, 11.6, 14.4  # where the columns stand, in pixels of 
 STRIP_CELL = 0.62
 
 
+@in_style
 def connections(kind: str) -> Figure:
     """Draw a 4x4 image, its pixels as a strip, four hidden values and one output.
 
@@ -42,16 +43,13 @@ def connections(kind: str) -> Figure:
         ValueError: There is no such kind.
     """
     _check(kind)
-    with plt.style.context(STYLE):
-        figure, ax = plt.subplots(figsize=(WIDTH, 5.2))
-        _draw_image(ax, kind)
-        _draw_lines(ax, kind)
-        _draw_nodes(ax)
-        ax.set(xlim=(-0.7, 15.2), ylim=(10.6, -1.1), aspect="equal", title=TITLES[kind])
-        ax.set_axis_off()
-        figure.supxlabel(_count(kind), fontsize=13, color=NOTE)
-        figure.draw_without_rendering()
-    plt.close(figure)
+    figure, ax = plt.subplots(figsize=(WIDTH, 5.2))
+    _draw_image(ax, kind)
+    _draw_lines(ax, kind)
+    _draw_nodes(ax)
+    ax.set(xlim=(-0.7, 15.2), ylim=(10.6, -1.1), aspect="equal", title=TITLES[kind])
+    ax.set_axis_off()
+    figure.supxlabel(_count(kind), fontsize=13, color=NOTE)
     return figure
 
 

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnnlib.convolution import output_size
-from cnnlib.plotting import FOCUS, INPUT, NOTE, OUTPUT, STYLE, TINTS
+from cnnlib.plotting import FOCUS, INPUT, NOTE, OUTPUT, TINTS, in_style
 from cnnlib.receptive_field import receptive_field
 
 Layers = Sequence[tuple[int, int]]  # kernel and stride of each
 
 
+@in_style
 def field_cone(layers: Layers, title: str, count: int) -> Figure:
     """Draw rows of cells, the input below and a layer above another, and what one value sees.
 
@@ -37,27 +38,24 @@ def field_cone(layers: Layers, title: str, count: int) -> Figure:
         size = output_size(counts[-1], kernel, stride=stride)
         assert isinstance(size, int)
         counts.append(size)
-    with plt.style.context(STYLE):
-        figure, ax = plt.subplots(figsize=(8, 0.9 + 0.75 * len(counts)))
-        seen = range(counts[-1] // 2, counts[-1] // 2 + 1)
-        for level in range(len(layers), -1, -1):
-            field = receptive_field([((1, k), (1, s)) for k, s in layers[:level]])
-            jump, start = field.stride[1], field.offset[1]
-            centres = [start + jump * i for i in range(counts[level])]
-            name = f"layer {level}" if level else "input"
-            _cells(ax, level, centres, seen, f"{name}: {len(seen)} of {counts[level]}", count)
-            if level:
-                kernel, stride = layers[level - 1]
-                below = receptive_field([((1, k), (1, s)) for k, s in layers[: level - 1]])
-                for i in seen:
-                    for j in range(i * stride, i * stride + kernel):
-                        ends = [centres[i], below.offset[1] + below.stride[1] * j]
-                        ax.plot(ends, [level - 0.25, level - 0.75], color=FOCUS, linewidth=1)
-                seen = range(seen[0] * stride, seen[-1] * stride + kernel)
-        ax.set(xlim=(-0.6, count + 3.4 * count / 9), ylim=(-0.4, len(layers) + 0.4), title=title)
-        ax.set_axis_off()
-        figure.draw_without_rendering()
-    plt.close(figure)
+    figure, ax = plt.subplots(figsize=(8, 0.9 + 0.75 * len(counts)))
+    seen = range(counts[-1] // 2, counts[-1] // 2 + 1)
+    for level in range(len(layers), -1, -1):
+        field = receptive_field([((1, k), (1, s)) for k, s in layers[:level]])
+        jump, start = field.stride[1], field.offset[1]
+        centres = [start + jump * i for i in range(counts[level])]
+        name = f"layer {level}" if level else "input"
+        _cells(ax, level, centres, seen, f"{name}: {len(seen)} of {counts[level]}", count)
+        if level:
+            kernel, stride = layers[level - 1]
+            below = receptive_field([((1, k), (1, s)) for k, s in layers[: level - 1]])
+            for i in seen:
+                for j in range(i * stride, i * stride + kernel):
+                    ends = [centres[i], below.offset[1] + below.stride[1] * j]
+                    ax.plot(ends, [level - 0.25, level - 0.75], color=FOCUS, linewidth=1)
+            seen = range(seen[0] * stride, seen[-1] * stride + kernel)
+    ax.set(xlim=(-0.6, count + 3.4 * count / 9), ylim=(-0.4, len(layers) + 0.4), title=title)
+    ax.set_axis_off()
     return figure
 
 

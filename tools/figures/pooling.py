@@ -26,6 +26,7 @@ from cnnlib.plotting import (
     WIDTH,
     draw_values,
     format_value,
+    in_style,
 )
 from tools.figures.drawing import rasterised, save_animation
 
@@ -94,6 +95,7 @@ def _draw_window(
     finish_grid(ax, X, "input")
 
 
+@in_style
 def flattening(maps: Any) -> Figure:
     """Draw how feature maps are unrolled into one vector, and joined to one output.
 
@@ -119,11 +121,8 @@ def flattening(maps: Any) -> Figure:
             f"{values.numel()} values are too many to read, draw {MOST_VALUES} at most: "
             f"take fewer or smaller maps"
         )
-    with plt.style.context(STYLE):
-        figure, ax = plt.subplots(figsize=(WIDTH, 1 + 0.5 * values.numel()))
-        _draw_flattening(ax, values)
-        figure.draw_without_rendering()
-    plt.close(figure)
+    figure, ax = plt.subplots(figsize=(WIDTH, 1 + 0.5 * values.numel()))
+    _draw_flattening(ax, values)
     return figure
 
 
