@@ -3,8 +3,8 @@
 `convolution` is the operation itself, `kernels` names some kernels, `images` reads pictures,
 `datasets` holds data for the lectures, `models` the networks that they count and train,
 `receptive_field` says what a value of a network sees. `training` trains, `parallel` does so in
-several processes, `train_digits` is a program for that. `plotting` draws it all, `results` draws
-what came out of a training, `explorers` are pictures with controls.
+several processes, `train_digits` is a program for that. `plotting` draws it all in one `style`,
+`results` draws what came out of a training, `explorers` are pictures with controls.
 
 A module is loaded when it is first used, and so are the functions that the package offers itself:
 `from cnnlib import corr2d, conv2d, output_size, plot_conv, plot_convs, load_image`.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         plotting,
         receptive_field,
         results,
+        style,
         train_digits,
         training,
     )
@@ -51,6 +52,7 @@ __all__ = [
     "plotting",
     "receptive_field",
     "results",
+    "style",
     "train_digits",
     "training",
 ]

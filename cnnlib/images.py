@@ -12,6 +12,8 @@ from torch import Tensor
 from cnnlib._checks import numbers
 from cnnlib._files import PROJECT as PROJECT
 
+BRIGHTNESS = (0.299, 0.587, 0.114)  # shares of red, green and blue in it, by ITU-R BT.601
+
 
 def find_image(name: str | Path) -> Path:
     """Return where a picture file is, so that a notebook finds it from any working directory.
@@ -130,5 +132,5 @@ def to_grey(image: Tensor) -> Tensor:
     """
     if image.ndim == 2:
         return image
-    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
+    weights = torch.tensor(BRIGHTNESS, dtype=torch.float64)
     return torch.einsum("c,chw->hw", weights, image.double()).to(image.dtype)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from cnnlib._checks import numbers, whole
-from cnnlib.plotting import FOCUS, INPUT, NOTE, OUTPUT, SIGNED, WIDTH, in_style
+from cnnlib.style import FOCUS, INPUT, NOTE, OUTPUT, SIGNED, WIDTH, in_style
 
 if TYPE_CHECKING:
     import pandas as pd

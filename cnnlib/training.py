@@ -119,12 +119,10 @@ def fit(
     and N. Topin, Super-convergence (2018), for the one-cycle schedule.
     """
     check_model(model)
-    settings = _settings(
-        batch_size, lr, weight_decay, schedule, hardest, label_smoothing, precision, seed
-    )
     epochs = whole_number(epochs, "epochs", 0)
-    if schedule == "one-cycle":
-        settings["epochs"] = epochs  # the rate of every step depends on how many there will be
+    settings = _settings(
+        epochs, batch_size, lr, weight_decay, schedule, hardest, label_smoothing, precision, seed
+    )
     if hardest < 1 and isinstance(train, DataLoader):
         raise ValueError("expected train as two tensors where hardest < 1, got a DataLoader")
     model.to(_device(device))
@@ -146,10 +144,7 @@ def fit(
         try:
             for epoch in range(done + 1, epochs + 1):
                 bar.set_description(f"epoch {epoch} of {epochs}")
-                began = time.perf_counter()
-                score = _epoch(loop, epoch)
-                row = {"epoch": epoch, "loss": score.loss, "accuracy": score.accuracy}
-                row["seconds"] = time.perf_counter() - began
+                row = _epoch(loop, epoch)
                 if measured is not None:
                     score = _measure(model, measured)
                     row |= {"test_loss": score.loss, "test_accuracy": score.accuracy}
@@ -271,8 +266,13 @@ class _Loop(NamedTuple):
     bar: Any
 
 
-def _epoch(loop: _Loop, epoch: int) -> Score:
-    """Go through the images once, in an order of their own, with a step for every batch."""
+def _epoch(loop: _Loop, epoch: int) -> dict[str, float]:
+    """Go through the images once, in an order of their own, with a step for every batch.
+
+    Returns:
+        The epoch's row of the history, without what is measured after it.
+    """
+    began = time.perf_counter()
     model, batches, optimizer, rates, settings, bar = loop
     lr, hardest = settings["lr"], settings["hardest"] if epoch > 1 else 1
     half = settings["precision"] == "bfloat16"
@@ -296,10 +296,13 @@ def _epoch(loop: _Loop, epoch: int) -> Score:
             _look(sums, epoch, lr, bar)
     _look(sums, epoch, lr, bar)
     batches.exchange()
-    return _score(sums)
+    score = _score(sums)
+    seconds = time.perf_counter() - began
+    return {"epoch": epoch, "loss": score.loss, "accuracy": score.accuracy, "seconds": seconds}
 
 
 def _settings(
+    epochs: int,
     batch_size: int,
     lr: float,
     weight_decay: float,
@@ -320,6 +323,8 @@ def _settings(
         "precision": one_of(precision, "precision", _PRECISIONS),
         "seed": whole_number(seed, "seed", 0),
     }
+    if schedule == "one-cycle":
+        settings["epochs"] = epochs  # the rate of every step depends on how many there will be
     if not 0 < hardest <= 1:
         raise ValueError(f"hardest must be more than 0 and at most 1, got {hardest}")
     if label_smoothing >= 1:

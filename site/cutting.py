@@ -40,13 +40,13 @@ def cut(notebook: Any, folder: Path) -> Any:
     """Return a notebook with a cell for each piece of each slide, for nbconvert's slides.
 
     Args:
-        notebook: A lecture; cells without a slide type get that of `slide_type`.
+        notebook: A lecture, every cell of which has its slide type.
         folder: Where it lies, to find the pictures that it shows.
     """
     slides: list[Slide] = []
     notes: dict[int, list[Any]] = {}
     for cell in notebook.cells:
-        kind = cell.metadata.get("slideshow", {}).get("slide_type") or slide_type(cell)
+        kind = cell.metadata.slideshow.slide_type
         if kind == "notes":
             notes.setdefault(max(len(slides) - 1, 0), []).append(_cell(cell, cell.source))
         elif kind != "skip" and (new := _cut_cell(cell, folder)):
@@ -64,18 +64,6 @@ def cut(notebook: Any, folder: Path) -> Any:
     for number, cell in enumerate(cells):
         cell.id = f"piece-{number}"  # a cell gives its id to one piece only
     return formats.v4.new_notebook(metadata=deepcopy(notebook.metadata), cells=cells)
-
-
-def slide_type(cell: Any) -> str:
-    """Return the slide type of a cell that has none: a slide where a section starts, else below it.
-
-    Code is a step on the slide of the text before it. Imports are skipped, and so are the proofs
-    below the questions.
-    """
-    if cell.cell_type == "markdown":
-        return "slide" if re.match(r"#{1,2} ", cell.source) else "subslide"
-    imports = not cell.get("outputs") and re.match(r"(from|import) ", cell.source)
-    return "skip" if imports or re.match(r"# \d+\n", cell.source) else "fragment"
 
 
 def _append(slides: list[Slide], kind: str, new: list[Slide]) -> None:

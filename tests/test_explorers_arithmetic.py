@@ -19,7 +19,7 @@ from torch import Tensor
 from cnnlib.convolution import output_size
 from cnnlib.explorers.arithmetic import ArithmeticExplorer
 from cnnlib.explorers.sliding import as_sum, sliding_step
-from cnnlib.plotting import OUTPUT, PADDING, TINTS
+from cnnlib.style import OUTPUT, PADDING, TINTS
 from tools.figures import sliding_kernel
 from tools.figures.drawing import rasterised
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from cnnlib import kernels
 from cnnlib.explorers import KernelExplorer
 from cnnlib.images import load_image
-from cnnlib.plotting import scale
+from cnnlib.style import scale
 
 DATED = {"last_modified": datetime(2026, 1, 1)}
 CAT = load_image("img/cat.png", grey=True)

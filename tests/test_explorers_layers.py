@@ -24,7 +24,7 @@ from cnnlib.explorers.layers import LayerExplorer
 from cnnlib.explorers.pad import Pad, bytes_of, centred
 from cnnlib.explorers.sheet import MOST
 from cnnlib.models import DigitsCNN, LeNet5
-from cnnlib.plotting import scale
+from cnnlib.style import scale
 
 FLAT, DROPOUT = 6, 8  # places in DigitsCNN that change no number
 

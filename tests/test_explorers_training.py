@@ -22,7 +22,7 @@ from cnnlib.convolution import corr2d
 from cnnlib.explorers.surface import CELLS, LEFT, PIXELS, SIDE
 from cnnlib.explorers.training import OPTIMISERS, TrainingExplorer
 from cnnlib.images import PROJECT
-from cnnlib.plotting import format_value
+from cnnlib.style import format_value
 
 STRIPE = torch.ones(6, 8)
 STRIPE[:, 2:6] = 0

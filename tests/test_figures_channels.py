@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from cnnlib.images import PROJECT
-from cnnlib.plotting import INPUT, KERNEL, OUTPUT
+from cnnlib.style import INPUT, KERNEL, OUTPUT
 from tests.pictures import compare
 from tools.figures import channels
 from tools.figures.channels import channel_diagram

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image, ImageSequence
 from torch import nn
 
-from cnnlib.plotting import FOCUS, OUTPUT
+from cnnlib.style import FOCUS, OUTPUT
 from tools.figures import pooling
 
 EXAMPLE = [[1, 3, 2, 9], [7, 4, 1, 5], [8, 5, 2, 3], [4, 2, 1, 4]]

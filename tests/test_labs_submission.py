@@ -46,7 +46,7 @@ def texts(prepared: Prepared) -> dict[str, str]:
 
 def test_untouched(lab: Lab) -> None:
     prepared = mended(submission(q1="def twice(X): return X + X"), lab)
-    assert (prepared.notes, prepared.reason, prepared.needs_person) == ((), "", False)
+    assert (prepared.notes, prepared.reason) == ((), "")
     assert ids(prepared) == ORDER
     assert texts(prepared)["q1"] == "def twice(X): return X + X"
     assert "HIDDEN" not in json.dumps(prepared.notebook)
@@ -91,7 +91,7 @@ def test_locked_cell_is_restored(lab: Lab, id: str, how: str) -> None:
     assert len(prepared.notes) == 1
     assert id in prepared.notes[0]
     assert how in prepared.notes[0]
-    assert not prepared.needs_person
+    assert not prepared.reason
 
 
 def test_deleted_checks_come_after_helpers_of_their_answer(lab: Lab) -> None:
@@ -129,7 +129,7 @@ def test_stripped_metadata(lab: Lab, keep: str) -> None:
     prepared = mended(notebook, lab)
     assert ids(prepared) == ORDER
     assert texts(prepared) == texts(mended(submission(), lab))
-    assert not prepared.needs_person
+    assert not prepared.reason
     assert any("mark" in note for note in prepared.notes)
 
 
@@ -174,7 +174,7 @@ def test_answer_given_twice(lab: Lab) -> None:
     notebook = submission()
     notebook["cells"].insert(place(notebook, "q1") + 1, blank)
     assert texts(mended(notebook, lab)) == texts(mended(submission(), lab))
-    assert not mended(notebook, lab).needs_person
+    assert not mended(notebook, lab).reason
     notebook["cells"].insert(2, cell("q1", "def twice(X): return X"))
     assert mended(notebook, lab).reason == "the answer q1 is there more than once"
 
@@ -202,7 +202,6 @@ def test_answer_given_twice(lab: Lab) -> None:
 def test_what_cannot_be_executed(lab: Lab, raw: bytes, words: str) -> None:
     prepared = prepare(raw, lab)
     assert prepared.notebook == {}
-    assert prepared.needs_person
     assert words in prepared.reason
 
 
@@ -218,7 +217,7 @@ def test_large_by_outputs_alone(lab: Lab) -> None:
     output = {"output_type": "stream", "name": "stdout", "text": "x" * 30_000_000}
     notebook["cells"][place(notebook, "q1")]["outputs"] = [output]
     prepared = mended(notebook, lab)
-    assert not prepared.needs_person
+    assert not prepared.reason
     assert len(json.dumps(prepared.notebook)) < 10_000
 
 
@@ -248,7 +247,7 @@ def test_any_json_is_answered(lab: Lab, data: st.DataObject) -> None:
         made[data.draw(st.sampled_from(sorted(made)))] = data.draw(anything)
     prepared = mended(notebook, lab)
     checks = [id for id in ids(prepared) if "-" in id] if prepared.notebook else []
-    assert checks == [id for id in ORDER if "-" in id] or prepared.needs_person
+    assert checks == [id for id in ORDER if "-" in id] or prepared.reason
 
 
 def test_read_lab(lab: Lab, tmp_path: Path) -> None:

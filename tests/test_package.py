@@ -23,6 +23,7 @@ LEVELS = (
     {"convolution", "datasets", "images", "kernels", "parallel"},
     {"_batches", "_checkpoint", "models", "receptive_field"},
     {"training"},
+    {"style"},
     {"plotting"},
     {"results"},
     {"train_digits"},

@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from cnnlib.images import PROJECT
 from cnnlib.parallel import by_one, joined, process, processes
 from cnnlib.training import evaluate, fit
 
@@ -112,6 +113,7 @@ def torchrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     return subprocess.run(
         [*command, "-m", *arguments],
+        cwd=PROJECT,  # where the package of these tests is found
         env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"} | environment,
         capture_output=True,
         encoding="utf-8",

@@ -21,7 +21,8 @@ from PIL import Image
 
 from cnnlib import kernels
 from cnnlib.images import load_image
-from cnnlib.plotting import SIGNED, plot_conv, plot_convs, plot_maps
+from cnnlib.plotting import plot_conv, plot_convs, plot_maps
+from cnnlib.style import SIGNED
 from tests.pictures import compare, difference, pictures
 
 ROOT = Path(__file__).parent.parent

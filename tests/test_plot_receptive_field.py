@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from cnnlib.plotting import FOCUS, PADDING, plot_receptive_field
+from cnnlib.plotting import plot_receptive_field
 from cnnlib.receptive_field import Field
+from cnnlib.style import FOCUS, PADDING
 
 IMAGE = torch.rand(20, 30, generator=torch.Generator().manual_seed(0))
 

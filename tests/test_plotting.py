@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from cnnlib import kernels
 from cnnlib.images import PROJECT, as_image, load_image, to_grey
-from cnnlib.plotting import SIGNED, format_value, plot_conv, plot_convs, plot_maps, plot_overlap
+from cnnlib.plotting import plot_conv, plot_convs, plot_maps, plot_overlap
+from cnnlib.style import SIGNED
 
 GENERATOR = torch.Generator().manual_seed(0)
 GREY = torch.rand(12, 10, generator=GENERATOR)
@@ -340,25 +341,6 @@ def test_plot_maps_shows_colour_and_scales_each_matrix_on_its_own() -> None:
 def test_kernels_are_written_as_fractions() -> None:
     texts = [text.get_text() for text in panels(plot_conv(GREY, kernels.blur()))["Kernel"].texts]
     assert texts == ["1/16", "1/8", "1/16", "1/8", "1/4", "1/8", "1/16", "1/8", "1/16"]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (12, "12"),
-        (100, "100"),
-        (0.0625, "0.0625"),
-        (-1 / 3, "−0.333"),
-        (-0.0, "0"),
-        (999.4, "999"),
-        (999.9, "1000"),
-        (-123456.7, "−123457"),
-        (0.00001234, "0.0000123"),
-        (torch.tensor(2.5), "2.5"),
-    ],
-)
-def test_format_value(value: float | Tensor, text: str) -> None:
-    assert format_value(value) == text
 
 
 def test_what_rounding_leaves_of_zero_is_written_as_zero() -> None:

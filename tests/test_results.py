@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from sklearn.metrics import confusion_matrix
 
-from cnnlib.plotting import SIGNED
+from cnnlib.images import BRIGHTNESS
 from cnnlib.results import plot_confusion, plot_grid, plot_history, plot_mistakes
+from cnnlib.style import SIGNED
 
 HISTORY = pd.DataFrame(
     {
@@ -88,7 +89,7 @@ def test_every_count_but_zero_stands_in_its_cell(pairs: list[tuple[int, int]]) -
 def test_more_mistakes_are_darker_and_numbers_on_them_can_be_read() -> None:
     (ax,) = plot_confusion(torch.tensor([[90, 1, 4], [0, 80, 8], [2, 0, 70]])).axes
     image = ax.images[0]
-    colours = image.to_rgba(np.array([[0, 1, 2, 4, 8]]))[0, :, :3] @ [0.299, 0.587, 0.114]
+    colours = image.to_rgba(np.array([[0, 1, 2, 4, 8]]))[0, :, :3] @ BRIGHTNESS
     assert all(np.diff(colours) < 0)
     assert colours.min() > 0.5  # behind black text
 

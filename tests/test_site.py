@@ -20,7 +20,7 @@ import maths
 import pictures
 import staging
 from cnnlib.images import PROJECT
-from labs.grading.release import secrets
+from labs.grading.release import hidden_lines
 from tools import hosted
 
 SITE = PROJECT / "site"
@@ -94,7 +94,7 @@ def test_the_navigation_has_all_labs_and_the_table_links_them(sources: Path) -> 
 def test_no_secret_of_a_lab_is_in_the_sources(sources: Path) -> None:
     for lab in (PROJECT / "labs" / "source").glob("*/*.ipynb"):
         released = (sources / "labs" / "release" / lab.stem / lab.name).read_text(encoding="utf-8")
-        written = {json.dumps(line, ensure_ascii=False)[1:-1] for line in secrets(lab)}
+        written = {json.dumps(line, ensure_ascii=False)[1:-1] for line in hidden_lines(lab)}
         telling = {line for line in written if len(line) > 20}
         assert telling
         assert not {line for line in telling if line in released}

@@ -41,18 +41,17 @@ def printed(text: str) -> Any:
     return new.new_output("stream", name="stdout", text=text)
 
 
-def text(source: str, kind: str | None = None) -> Any:
+def text(source: str, kind: str = "") -> Any:
     cell = new.new_markdown_cell(source)
-    if kind:
-        cell.metadata.slideshow = {"slide_type": kind}
+    kind = kind or ("slide" if source.startswith(("# ", "## ")) else "subslide")
+    cell.metadata.slideshow = {"slide_type": kind}
     return cell
 
 
-def code(source: str, *outputs: Any, kind: str | None = None) -> Any:
+def code(source: str, *outputs: Any, kind: str = "fragment") -> Any:
     cell = new.new_code_cell(source, outputs=list(outputs))
     cell.metadata.mystnb = {"image": {"alt": 'It is "so" & so.'}}
-    if kind:
-        cell.metadata.slideshow = {"slide_type": kind}
+    cell.metadata.slideshow = {"slide_type": kind}
     return cell
 
 
@@ -183,18 +182,6 @@ def test_what_is_skipped_and_what_is_said() -> None:
     assert found[0][1].metadata.slideshow.slide_type == "notes"
 
 
-def test_cells_without_a_type_get_a_sensible_one() -> None:
-    types = {
-        "slide": text("## One"),
-        "subslide": text("Text."),
-        "fragment": code("x"),
-        "skip": code("import torch"),
-    }
-    assert {kind: cutting.slide_type(cell) for kind, cell in types.items()} == {k: k for k in types}
-    assert cutting.slide_type(code("# 1\nassert x")) == "skip"
-    assert cutting.slide_type(code("import torch\nplot()", picture(9, 9))) == "fragment"
-
-
 def test_what_is_said_of_a_page_is_left_out() -> None:
     said = "The animation plays once; this is [its first step](../img/x-still.png)."
     assert [sources(slide) for slide in cut(text(f"Before.\n\n{said}\n\nAfter."))] == [
@@ -219,9 +206,7 @@ def test_the_lecture_stays_as_it_is() -> None:
 @pytest.mark.parametrize("path", LECTURES, ids=lambda path: path.stem)
 def test_nothing_is_lost_in_a_lecture(path: Path) -> None:
     notebook = formats.read(path, as_version=4)
-    shown = [cell for cell in notebook.cells if cutting.slide_type(cell) != "skip"]
-    for cell in shown:
-        cell.metadata.pop("slideshow", None)
+    shown = [cell for cell in notebook.cells if cell.metadata.slideshow.slide_type != "skip"]
     made = cutting.cut(notebook, path.parent)
 
     def pictures(cells: Any) -> list[str]:

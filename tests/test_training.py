@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from cnnlib.images import PROJECT
 from cnnlib.training import evaluate, fit, predict
 
 DEVICES = ["cpu"]
@@ -554,7 +555,12 @@ def interrupted(number: int, *files: Path, bar: bool) -> subprocess.CompletedPro
         del environment["TQDM_DISABLE"]
     command = [sys.executable, "-W", "error", "-c", CHILD, *map(str, files)]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        command,
+        cwd=PROJECT,  # where the package of these tests is found
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
     ) as child:
         assert child.stdout is not None
         first = child.stdout.readline()

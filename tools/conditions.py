@@ -113,8 +113,13 @@ def trial(names: tuple[str, ...]) -> Outcome:
 
 
 def read_only(project: Path) -> list[str]:
-    """Return a command that runs another one where nobody, not even root, can write to a folder."""
-    return ["bwrap", "--dev-bind", "/", "/", "--ro-bind", str(project), str(project)]
+    """Return a command that runs another one where nobody, not even root, can write to a folder.
+
+    The folder for reports stays as it is.
+    """
+    build = str(ROOT / "build")
+    held = ["--ro-bind", str(project), str(project), "--bind", build, build]
+    return ["bwrap", "--dev-bind", "/", "/", *held]
 
 
 def copy(project: Path) -> Path:

@@ -18,7 +18,7 @@ from cnnlib.explorers.board import Board
 from cnnlib.explorers.explorer import Explorer
 from cnnlib.explorers.picture import Picture
 from cnnlib.explorers.sliding import IMAGE, WEIGHTS, as_sum, sliding_step
-from cnnlib.plotting import INPUT, KERNEL, NOTE, OUTPUT, PADDING, TINTS, format_value
+from cnnlib.style import INPUT, KERNEL, NOTE, OUTPUT, PADDING, TINTS, format_value
 
 LARGEST_INPUT, LARGEST_KERNEL = 10, 5  # cells along a side, so that all can be read
 PADDED, STRIDE = 1, 2  # at the start, as in the lecture's animation

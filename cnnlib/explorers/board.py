@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from cnnlib.explorers.picture import grid
-from cnnlib.plotting import NOTE, format_value
+from cnnlib.style import NOTE, format_value
 
 Place = tuple[int, int]  # row and column
 LARGEST, SMALL, LINE = 18, 13, 19  # height of values, of other text, and of a line of it

@@ -16,7 +16,8 @@ from cnnlib.explorers.explorer import Explorer
 from cnnlib.explorers.followed import FollowedLayer, follow
 from cnnlib.explorers.picture import Picture, grid, png_of
 from cnnlib.images import as_image
-from cnnlib.plotting import FOCUS, PADDING, format_value, plot_receptive_field, scale
+from cnnlib.plotting import plot_receptive_field
+from cnnlib.style import FOCUS, PADDING, format_value, scale
 
 SHARE = 0.95  # of the gradient: so much of it the lit pixels hold
 MEAN = "mean"  # over the channels, a choice beside each of them

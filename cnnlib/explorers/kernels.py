@@ -17,7 +17,8 @@ from cnnlib.explorers.board import Board
 from cnnlib.explorers.explorer import Explorer
 from cnnlib.explorers.picture import Picture, grid, png_of
 from cnnlib.images import as_image, load_image, to_grey
-from cnnlib.plotting import KERNEL, TINTS, as_kernel, filtered, format_value, plot_conv
+from cnnlib.plotting import as_kernel, filtered, plot_conv
+from cnnlib.style import KERNEL, TINTS, format_value
 
 NARROW = {"description_width": "48px"}
 WIDE = {"width": "280px"}
@@ -58,9 +59,40 @@ class KernelExplorer(Explorer):
         self._given = as_image(image)
         self.image = torch.empty(0)
         self._drawn: Any = None
+        self._make_controls(start, OWN if kernel is not None else "edges")
+        self.original = Picture(alt="The picture before.", caption="before", width="400px")
+        picture = Picture(hover=True, width="400px")
+        self.zoom = Picture()
+        self._write(start)
+        self._show_boxes()
+        for box in self.boxes:
+            box.observe(self._box_changed, "value")
+        self.slider.observe(self._slider_changed, "value")
+        self.chosen.observe(self._chosen_changed, "value")
+        self.named.observe(self._kernel_changed, "value")
+        self.size.observe(self._kernel_changed, "value")
+        changes = widgets.VBox(
+            [
+                self.named, self.size, self.weights, self.chosen, self.slider, self.normalise,
+                self.upload,
+            ]
+        )  # fmt: skip
+        before = widgets.VBox([self.original, self.zoom]).add_class("cnnlib-column")
+        controls = [self.named, self.size, self.normalise, self.upload, *self.boxes]
+        super().__init__(
+            "Kernel explorer",
+            "Change the nine or twenty-five weights, by typing or with the slider, and see what "
+            "the kernel makes of the picture. Point at a pixel of the result to see its sum.",
+            picture,
+            [*controls, self.chosen, self.slider],
+            [[changes, before, picture]],
+        )
+
+    def _make_controls(self, start: Tensor, name: str) -> None:
+        """Make what is changed by hand; it stands at a kernel and its name."""
         self.named = widgets.Dropdown(
             options=[*NAMED, OWN],
-            value="edges" if kernel is None else OWN,
+            value=name,
             description="kernel",
             style=NARROW,
             layout=WIDE,
@@ -91,33 +123,6 @@ class KernelExplorer(Explorer):
         self.normalise = widgets.Checkbox(description="divide by their sum", indent=False)
         self.upload = widgets.FileUpload(accept="image/*", description="own picture")
         self.weights = widgets.GridBox(layout=WIDE).add_class("cnnlib-weights")
-        self.original = Picture(alt="The picture before.", caption="before", width="400px")
-        picture = Picture(hover=True, width="400px")
-        self.zoom = Picture()
-        self._write(start)
-        self._show_boxes()
-        for box in self.boxes:
-            box.observe(self._box_changed, "value")
-        self.slider.observe(self._slider_changed, "value")
-        self.chosen.observe(self._chosen_changed, "value")
-        self.named.observe(self._kernel_changed, "value")
-        self.size.observe(self._kernel_changed, "value")
-        changes = widgets.VBox(
-            [
-                self.named, self.size, self.weights, self.chosen, self.slider, self.normalise,
-                self.upload,
-            ]
-        )  # fmt: skip
-        before = widgets.VBox([self.original, self.zoom]).add_class("cnnlib-column")
-        controls = [self.named, self.size, self.normalise, self.upload, *self.boxes]
-        super().__init__(
-            "Kernel explorer",
-            "Change the nine or twenty-five weights, by typing or with the slider, and see what "
-            "the kernel makes of the picture. Point at a pixel of the result to see its sum.",
-            picture,
-            [*controls, self.chosen, self.slider],
-            [[changes, before, picture]],
-        )
 
     @property
     def kernel(self) -> Tensor:

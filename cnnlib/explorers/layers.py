@@ -25,7 +25,7 @@ from cnnlib.explorers.sheet import (
     plot_sheet,
     strongest,
 )
-from cnnlib.plotting import format_value
+from cnnlib.style import format_value
 
 
 class LayerExplorer(Explorer):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cnnlib.plotting import scale
+from cnnlib.style import scale
 
 HERE = Path(__file__).parent
 
@@ -66,9 +66,9 @@ def png_of(values: Tensor, norm: Normalize | None = None) -> bytes:
     """Return a picture or a map as a PNG file, one pixel for each value.
 
     Args:
-        values: Shape (height, width), coloured as `cnnlib.plotting` does; or (3, height, width),
+        values: Shape (height, width), coloured as `cnnlib.style` does; or (3, height, width),
             between 0 and 1.
-        norm: Limits of the colours; without it, those that `cnnlib.plotting.scale` finds.
+        norm: Limits of the colours; without it, those that `cnnlib.style.scale` finds.
     """
     if values.ndim == 3:
         pixels = (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()

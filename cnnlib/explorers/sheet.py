@@ -14,7 +14,8 @@ from torch import Tensor
 
 from cnnlib.explorers.activations import Layer, times
 from cnnlib.explorers.picture import grid
-from cnnlib.plotting import KERNEL, NOTE, OUTPUT, WIDTH, format_value, in_style, scale
+from cnnlib.images import BRIGHTNESS
+from cnnlib.style import KERNEL, NOTE, OUTPUT, WIDTH, format_value, in_style, scale
 
 Pixels = NDArray[np.uint8]
 
@@ -194,7 +195,7 @@ def _written(values: Tensor, pixels: Pixels, left: int, top: int) -> str:
     parts = []
     for text, (i, j) in zip(texts, np.ndindex(*values.shape), strict=True):
         x, y = (j + 0.5) * wide, (i + 0.5) * high
-        dark = pixels[int(y), int(x)] @ [0.299, 0.587, 0.114] < 128
+        dark = pixels[int(y), int(x)] @ BRIGHTNESS < 128
         parts.append(
             f'<text x="{left + x:.1f}" y="{top + y + 0.36 * font:.1f}" font-size="{font:.1f}" '
             f'text-anchor="middle" fill="{"white" if dark else "black"}">{text}</text>'

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cnnlib._checks import matrix, pair
 from cnnlib.convolution import Size, corr2d
-from cnnlib.plotting import (
+from cnnlib.style import (
     FOCUS,
     INPUT,
     KERNEL,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from cnnlib.plotting import FOCUS, NOTE, WIDTH, format_value, in_style
+from cnnlib.style import FOCUS, NOTE, WIDTH, format_value, in_style
 
 CELLS = 41  # places to start from along each axis, the best kernel in the middle
 PIXELS = 9  # of one such place

@@ -31,7 +31,7 @@ from cnnlib.explorers.surface import (
     short,
     text,
 )
-from cnnlib.plotting import FOCUS, KERNEL, NOTE, TINTS
+from cnnlib.style import FOCUS, KERNEL, NOTE, TINTS
 
 SEED = 125274  # of all that is random: the one that the lecture on convolutional layers uses
 MOMENTUM = 0.9

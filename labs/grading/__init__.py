@@ -3,9 +3,9 @@
 A submission is graded by two processes, each in a sandbox of its own. The *student's process* runs
 the cells of the notebook (`student.py`). The *judge* runs the checks (`judge.py`), and no student's
 code ever does so there. Where a check calls an answer, the judge sends the arguments as plain data,
-and gets plain data back (`wire.py`, `peer.py`): a closed set of types, of bounded size, rebuilt
-from bytes. The grader (`grade.py`) starts both, carries their messages, and stops what takes too
-long.
+and gets plain data back (`wire.py`, `networks.py`, `peer.py`): a closed set of types, of bounded
+size, rebuilt from bytes. The grader (`grade.py`) starts both, carries their messages, and stops
+what takes too long.
 
 What this promises, against students who have read all of it and can run any code in their process:
 

@@ -99,7 +99,7 @@ def apply(chain: tuple[Any, ...], source: Path, **resources: Any) -> Any:
     return notebook
 
 
-def secrets(source: Path) -> set[str]:
+def hidden_lines(source: Path) -> set[str]:
     """Return the lines of a source notebook that no student may see, without their indentation."""
     hidden, shown = set[str](), set[str]()
     for cell in formats.read(source, as_version=4).cells:
@@ -116,7 +116,7 @@ def _search(notebook: Any, source: Path) -> None:
     """Refuse a notebook that still shows a secret, or a marker that nbgrader did not know."""
     lines = {line.strip() for cell in notebook.cells for line in cell.source.splitlines()}
     markers = {line for line in lines if MARKER.search(line)}
-    if found := sorted(markers) + sorted(secrets(source) & lines):
+    if found := sorted(markers) + sorted(hidden_lines(source) & lines):
         raise ValueError(
             f"{source.name} would show students {found[0]!r}: write the markers as "
             f"`### BEGIN SOLUTION`, `### BEGIN HIDDEN TESTS` and their ends"

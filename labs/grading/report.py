@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cnnlib.plotting import FOCUS, INPUT, KERNEL, OUTPUT, PADDING, in_style
+from cnnlib.style import FOCUS, INPUT, KERNEL, OUTPUT, PADDING, in_style
 from labs.grading.files import harmless_field
 from labs.grading.grade import Result
 from labs.grading.lab import Check, Lab

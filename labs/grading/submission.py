@@ -34,11 +34,6 @@ class Prepared:
     notes: tuple[str, ...] = ()
     reason: str = ""
 
-    @property
-    def needs_person(self) -> bool:
-        """Whether a person must look at it."""
-        return bool(self.reason)
-
 
 @dataclass
 class _Written:

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from playwright.sync_api import Browser, Page, Request, ViewportSize
 
 from cnnlib.images import PROJECT
-from labs.grading.release import secrets
+from labs.grading.release import hidden_lines
 from tests.browser.axe import Finding, findings
 from tests.browser.conftest import Seen
 
@@ -247,8 +247,8 @@ def secret_lines() -> set[str]:
     """Return the lines of solutions and hidden tests that no public file of the project has."""
     hidden, shown = set[str](), set[str]()
     for lab in PROJECT.glob("labs/source/*/*.ipynb"):
-        hidden |= secrets(lab)
-        shown |= lines_of(lab) - secrets(lab)
+        hidden |= hidden_lines(lab)
+        shown |= lines_of(lab) - hidden_lines(lab)
     for part in PUBLIC:
         shown = shown.union(*map(lines_of, PROJECT.glob(part)))
     return {line for line in hidden - shown if len(line) > 12}  # others tell nothing

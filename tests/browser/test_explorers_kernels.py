@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cnnlib import kernels
 from cnnlib.images import load_image
-from cnnlib.plotting import scale
+from cnnlib.style import scale
 from tests.browser.conftest import Seen
 from tests.browser.lab import Lab, Notebook, drag, press, slider
 from tests.browser.shown import caption, pixels

@@ -15,7 +15,7 @@ from torch import Tensor
 from cnnlib.datasets import digits
 from cnnlib.explorers.pad import centred
 from cnnlib.models import DigitsCNN
-from cnnlib.plotting import scale
+from cnnlib.style import scale
 from cnnlib.training import fit
 from tests.browser.conftest import Seen
 from tests.browser.lab import Lab, Notebook, drag, press, slider

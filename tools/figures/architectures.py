@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cnnlib._checks import whole
 from cnnlib._networks import check_model, device_of, listening, mode
-from cnnlib.plotting import INPUT, NOTE, OUTPUT, TINTS, WIDTH, in_style
+from cnnlib.style import INPUT, NOTE, OUTPUT, TINTS, WIDTH, in_style
 
 PER_ROW = 7  # boxes beside each other
 HEIGHT, THICKNESS = 1.1, 0.55  # of the largest box, where a box and its text have a width of 1

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cnnlib.explorers.sliding import IMAGE, WEIGHTS
-from cnnlib.plotting import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, STYLE, WIDTH
+from cnnlib.style import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, STYLE, WIDTH
 from tools.figures.drawing import rasterised, save_animation
 from tools.figures.sliding import sliding_kernel
 

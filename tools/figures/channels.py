@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import nn
 
 from cnnlib._checks import whole
-from cnnlib.plotting import INPUT, KERNEL, NOTE, OUTPUT, TINTS, WIDTH, in_style
+from cnnlib.style import INPUT, KERNEL, NOTE, OUTPUT, TINTS, WIDTH, in_style
 
 PLANE, STEP = 1.5, 2.3  # side of a plane, and distance from one row of the picture to the next
 COLUMNS = {"input": 0.0, "kernels": 3.4, "sum": 8.4, "output": 11.1}

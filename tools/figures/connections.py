@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
-from cnnlib.plotting import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, TINTS, WIDTH, in_style
+from cnnlib.style import FOCUS, INPUT, KERNEL, NOTE, OUTPUT, TINTS, WIDTH, in_style
 from tools.figures.drawing import rasterised
 
 TITLES = {

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnnlib.convolution import output_size
-from cnnlib.plotting import FOCUS, INPUT, NOTE, OUTPUT, TINTS, in_style
 from cnnlib.receptive_field import receptive_field
+from cnnlib.style import FOCUS, INPUT, NOTE, OUTPUT, TINTS, in_style
 
 Layers = Sequence[tuple[int, int]]  # kernel and stride of each
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cnnlib._checks import matrix, numbers, whole
 from cnnlib.explorers.sliding import cell, finish_grid, mark, output_so_far
-from cnnlib.plotting import (
+from cnnlib.style import (
     INPUT,
     KERNEL,
     NOTE,
