@@ -21,6 +21,8 @@ def output_size(
 
     Every argument is an int, or a pair (vertical, horizontal); one pair makes the result a pair.
 
+    First used in lecture 3.
+
     Args:
         n: Input size in pixels.
         kernel: Kernel size in pixels.
@@ -61,6 +63,8 @@ def corr2d(X: Any, K: Any, *, padding: Size = 0, stride: Size = 1, dilation: Siz
 
     This is what deep learning calls convolution, as a loop that anyone can read.
 
+    Written out in lecture 2.
+
     Args:
         X: Input of shape (height, width): a tensor, array or nested list of real numbers.
         K: Kernel of shape (kernel height, kernel width).
@@ -95,6 +99,8 @@ def corr2d_unfold(
 
     `Tensor.unfold` shows the input as one window of the kernel's size for every place, without
     copying; `torch.einsum` multiplies and adds. Arguments, result and errors are those of `corr2d`.
+
+    First used in lecture 10.
     """
     X, K, _, (h, w) = _prepare(X, K, padding, stride, dilation)
     (down, right), (step_v, step_h) = pair(stride, "stride", 1), pair(dilation, "dilation", 1)

@@ -18,6 +18,8 @@ BRIGHTNESS = (0.299, 0.587, 0.114)  # shares of red, green and blue in it, by IT
 def find_image(name: str | Path) -> Path:
     """Return where a picture file is, so that a notebook finds it from any working directory.
 
+    First used in lecture 5.
+
     Args:
         name: A whole path, or one below the working directory or, where it is not there, below the
             project's folder. A package that is installed without the project carries the
@@ -40,6 +42,8 @@ def find_image(name: str | Path) -> Path:
 
 def load_image(path: str | Path | BinaryIO, *, grey: bool = False) -> Tensor:
     """Read a picture file into a float tensor with values from 0 (black) to 1 (white).
+
+    First used in lecture 1.
 
     Args:
         path: A file that Pillow can read, such as PNG or JPEG, found as by `find_image`. Or such
@@ -121,6 +125,8 @@ def as_image(values: Any, name: str = "image") -> Tensor:
 
 def to_grey(image: Tensor) -> Tensor:
     """Return the brightness of a picture: 0.299 red + 0.587 green + 0.114 blue.
+
+    First used in lecture 5.
 
     Args:
         image: Shape (height, width), returned as it is, or (3, height, width).

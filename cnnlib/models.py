@@ -23,6 +23,8 @@ def multiplications(model: nn.Module, input_shape: Sequence[int]) -> int:
     value (zeros of the padding too). Biases, activations and pooling make none that count. The
     network runs once, on zeros, as it does after training (no dropout); nothing in it changes.
 
+    First used in lecture 6.
+
     Args:
         model: Any network for one tensor, on any device.
         input_shape: The shape of one input without the batch: (channels, height, width) for
@@ -68,6 +70,8 @@ class TwoConvCNN(_Network):
 
     Input: (1, 100, 100). Output: (1,). Parameters: 30 + 56 + 20,001 = 20,087.
 
+    Written out in lecture 6.
+
     Source: Introduction to Convolutional Neural Networks (lecture 6), ingredient 2, flattening.
     """
 
@@ -87,6 +91,8 @@ class PooledCNN(_Network):
     """The same two layers, each followed by max pooling: the head is 16 times smaller.
 
     Input: (1, 100, 100). Output: (1,). Parameters: 30 + 56 + 1,251 = 1,337.
+
+    First used in lecture 6.
 
     Source: Introduction to Convolutional Neural Networks (lecture 6), ingredient 3, pooling.
     """
@@ -137,6 +143,8 @@ class FCNN(_Network):
     Input: (input_size,). Output: (1,). Parameters: 256 × input_size + 44,033, which is 4,238,337
     for the 128 × 128 pixels of one channel.
 
+    Written out in lecture 9.
+
     Args:
         input_size: Number of values in an image, all channels together.
 
@@ -160,6 +168,8 @@ class CNN(_Network):
 
     Input: (input_channels, 128, 128). Output: (1,). Parameters: 27 × input_channels + 3 in the
     first layer, 84 in each of the other four, 49,153 in the head; 49,519 for one channel.
+
+    Written out in lecture 9.
 
     Args:
         input_channels: Channels of an image: 1 if it is grey, 3 if it is in colour.
@@ -188,6 +198,8 @@ class DigitsCNN(_Network):
 
     As in the source there is no activation between the two linear layers; without dropout they
     are together one linear map.
+
+    First used in lecture 9.
 
     Args:
         pool_first: Whether pooling stands before the ReLU. The maximum of what a ReLU passes on is
@@ -227,6 +239,8 @@ class LeNet5(_Network):
     instead of 2,416; every pooled channel has a weight and a bias of its own (12 and 32
     parameters) and a tanh; the tanh is stretched, 1.7159 tanh(2a / 3); and the last layer measures
     distances to ten fixed patterns and has nothing to train. That makes 60,000 parameters.
+
+    First used in lecture 9.
 
     Source: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, Gradient-based learning applied to
     document recognition, Proceedings of the IEEE 86 (1998), section II.B.

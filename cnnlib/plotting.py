@@ -51,6 +51,8 @@ def plot_conv(
     The result is exactly that: no bias, nothing clipped. A colour image is filtered channel by
     channel and shown in colour where every value lies between 0 and 1, else as brightness.
 
+    First used in lecture 2.
+
     Args:
         image: Shape (height, width), (3, height, width) or (height, width, 3); see `as_image`.
         kernel: Shape (height, width) or (1, 1, height, width).
@@ -87,6 +89,8 @@ def plot_convs(image: Any, conv_layer: nn.Conv2d, axis: bool = False) -> Figure:
     """Show an image and what each filter of a convolutional layer makes of it, bias included.
 
     All maps share one colour scale, so they can be compared.
+
+    First used in lecture 3.
 
     Args:
         image: Shape (height, width), (3, height, width) or (height, width, 3); see `as_image`.
@@ -130,6 +134,8 @@ def plot_convs(image: Any, conv_layer: nn.Conv2d, axis: bool = False) -> Figure:
 def plot_maps(maps: Mapping[str, Any], *, height: float = 2.6, axis: bool = False) -> Figure:
     """Show matrices side by side under their names; values are written into small ones.
 
+    First used in lecture 1.
+
     Args:
         maps: Names, and matrices or pictures that `as_image` takes.
         height: Height of the figure in inches.
@@ -160,6 +166,8 @@ def plot_overlap(
     at: Sequence[float],
 ) -> Figure:
     """Show the convolution of two curves as an overlap: g flipped, shifted by x, times f.
+
+    First used in lecture 2.
 
     Args:
         f: A function of an array.
@@ -209,6 +217,8 @@ def plot_receptive_field(
     """Show on a picture what values of a feature map see of it, each as a rectangle.
 
     What lies outside of the picture is padding: light grey, as far as a rectangle reaches.
+
+    First used in lecture 8.
 
     Args:
         image: The input of the network, a picture that `as_image` takes.
@@ -322,6 +332,8 @@ def plot_found(
     scene: Any, places: Mapping[str, tuple[int, int]], *, size: tuple[int, int] = (37, 23)
 ) -> Figure:
     """Show a picture with a frame around each of some places, named below it.
+
+    First used in lecture 10.
 
     Args:
         scene: A picture that `as_image` takes.

@@ -81,6 +81,8 @@ NO_MAP = {"size", "dim", getattr}  # what asks for x.shape
 def receptive_field(layers: nn.Module | Iterable[Layer], until: str | None = None) -> Field:
     """Return what one value of a feature map sees of the input.
 
+    First used in lecture 8.
+
     Args:
         layers: A model, which is read and not run, so that one on `torch.device("meta")` will do;
             or a list of layers. A layer is a `torch.nn.Module`, or a kernel size, or a tuple

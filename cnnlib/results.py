@@ -26,6 +26,8 @@ _MISTAKES = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", FOCUS])
 def plot_history(history: pd.DataFrame) -> Figure:
     """Show loss and accuracy, epoch by epoch, on training and (if measured) on test images.
 
+    First used in lecture 12.
+
     Args:
         history: What `cnnlib.training.fit` returns: one row for each epoch, with `loss` and
             `accuracy`, and `test_loss` and `test_accuracy` if there were test images.
@@ -62,6 +64,8 @@ def plot_confusion(matrix: Tensor) -> Figure:
 
     Only mistakes are coloured, the more the darker. Right answers, on the diagonal, are framed:
     there are so many that next to them no mistake would be seen.
+
+    First used in lecture 12.
 
     Args:
         matrix: Shape (classes, classes), counts: in row t and column p, how many images of class t
@@ -101,6 +105,8 @@ def plot_confusion(matrix: Tensor) -> Figure:
 @in_style
 def plot_grid(pictures: Any, titles: Sequence[str] = (), *, columns: int = 8) -> Figure:
     """Show many small pictures or kernels of one size in rows, all on one scale.
+
+    First used in lecture 12.
 
     Args:
         pictures: Shape (count, height, width) or (count, 1, height, width). With negative values
@@ -151,6 +157,8 @@ def plot_mistakes(
     images: Tensor, labels: Tensor, predicted: Tensor, *, rows: int = 7, columns: int = 7
 ) -> Figure:
     """Show the first images that a network got wrong, each titled "predicted (true: t)".
+
+    First used in lecture 12.
 
     Args:
         images: Shape (count, 1, height, width) or (count, height, width).

@@ -70,6 +70,8 @@ def fit(
     Processes that `cnnlib.parallel` has joined call fit with the same arguments: each takes its
     share of every batch, and their gradients are averaged. Ctrl-C ends them.
 
+    First used in lecture 12.
+
     Args:
         model: Takes images of shape (batch, channels, height, width), or other tensors whose first
             axis is the batch, and returns logits of shape (batch, classes), (batch, 1) or (batch,).
@@ -164,6 +166,8 @@ def fit(
 def evaluate(model: nn.Module, data: Data) -> Score:
     """Measure a network on images that it does not learn from, without dropout.
 
+    First used in lecture 12.
+
     Args:
         model: The network; neither its weights nor its mode change.
         data: Images and labels, as for `fit`.
@@ -181,6 +185,8 @@ def evaluate(model: nn.Module, data: Data) -> Score:
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Return the class that a network finds most likely for each image.
+
+    First used in lecture 12.
 
     Args:
         model: The network; neither its weights nor its mode change.

@@ -22,6 +22,7 @@ LECTURES = "notebooks/*.ipynb"
 LABS = "labs/release/*/*.ipynb"
 FILES = (LECTURES, "img/*.png", "img/*.gif", "LICENSE", "CITATION.cff")
 TEXTS = {  # where a text of the project stands in the book
+    "CHANGELOG.md": "CHANGELOG.md",
     "CONTRIBUTING.md": "CONTRIBUTING.md",
     "data/README.md": "data/index.md",
     "img/README.md": "img/index.md",

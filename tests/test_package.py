@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -15,21 +16,19 @@ from typing import Any
 import pytest
 
 import cnnlib
+from cnnlib.images import PROJECT
 
 FOLDER = Path(cnnlib.__file__).parent
-# A module may import those of the levels below its own.
-LEVELS = (
-    {"_checks", "_files", "_networks"},
-    {"convolution", "datasets", "images", "kernels", "parallel"},
-    {"_batches", "_checkpoint", "models", "receptive_field"},
-    {"training"},
-    {"style"},
-    {"plotting"},
-    {"results"},
-    {"train_digits"},
-    {"explorers"},
+
+# A module may import those of the levels below its own. The list stands where people read it.
+(LEVELS,) = re.findall(
+    r"## Change the package\n.*?```text\n(.*?)```",
+    (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+    re.DOTALL,
 )
-LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
+LEVEL = {
+    name: -number for number, names in enumerate(LEVELS.splitlines()) for name in names.split()
+}
 OFFERED = {  # by the package itself, from these modules
     "conv2d": "convolution",
     "corr2d": "convolution",
@@ -134,6 +133,36 @@ def test_imports_run_one_way(module: Path) -> None:
     if name != "__init__":  # which imports when it is asked
         below = {other for other in LEVEL if LEVEL[other] < LEVEL[name]}
         assert set(imported(module)) <= below | ({name} if len(module.parts) > 1 else set())
+
+
+def lectures() -> tuple[dict[tuple[str, str], int], dict[str, int]]:
+    """Return which lecture is the first to import a name from a module, and to define a name."""
+    used: dict[tuple[str, str], int] = {}
+    defined: dict[str, int] = {}
+    for path in sorted(PROJECT.glob("notebooks/*.ipynb")):
+        number = int(path.name[:2])
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for node in ast.parse("".join(cell["source"]) * (cell["cell_type"] == "code")).body:
+                if isinstance(node, ast.ImportFrom):
+                    for alias in node.names:
+                        used.setdefault((str(node.module), alias.name), number)
+                elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    defined.setdefault(node.name, number)
+    return used, defined
+
+
+def test_what_lectures_use_names_the_lecture() -> None:
+    used, defined = lectures()
+    helpers = 0
+    for (module, name), number in used.items():
+        helper = getattr(importlib.import_module(module), name)
+        if module.startswith("cnnlib.") and (inspect.isfunction(helper) or inspect.isclass(helper)):
+            words = f"Written out in lecture {defined.get(name)}."
+            words = words if name in defined else f"First used in lecture {number}."
+            lines = [line.strip() for line in (helper.__doc__ or "").splitlines()]
+            assert words in lines, f"the docstring of {module}.{name} needs the line: {words}"
+            helpers += 1
+    assert helpers > 30
 
 
 def public(module: str) -> Iterator[tuple[str, Any]]:

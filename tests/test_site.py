@@ -44,6 +44,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("../img/", "../img/index.md"),
         ("LICENSE", "licence.md"),
         ("CITATION.cff", "licence.md"),
+        ("CHANGELOG.md", "CHANGELOG.md"),
         ("CONTRIBUTING.md", "CONTRIBUTING.md"),
         ("02-filters.ipynb", "02-filters.ipynb"),
         ("https://example.org/README.md", "https://example.org/README.md"),

@@ -22,6 +22,8 @@ def avatars(folder: str | Path = _FOLDER) -> tuple[Labelled, Labelled]:
     each class, and in these pictures of 128 × 128 pixels. Classes are counted in the order of
     their names, and colours become grey.
 
+    First used in lecture 13.
+
     Args:
         folder: Where the pictures lie; the faces of the course if it is left out.
 

@@ -39,6 +39,8 @@ def digits() -> tuple[Labelled, Labelled]:
     fails, they are 1,437 and 360 digits that scikit-learn brings with it, enlarged from 8 × 8
     pixels, in the same form; the line that is printed says why.
 
+    First used in lecture 12.
+
     Returns:
         The training set and the test set, as new tensors: images of shape (count, 1, 28, 28) with
         ink of 1 on paper of 0, where a digit fills about 20 × 20 pixels in the middle; and labels,

@@ -44,6 +44,8 @@ def crowd(
     red shirt, his stripes in other colours, or upright. Sizes differ by a few percent, people
     hide each other a little, light falls unevenly, and every value is a little noisy.
 
+    First used in lecture 10.
+
     Args:
         seed: Which crowd, a whole number from 0 up: the same one gives the same picture.
         edge: Whether Waldo stands at the edge of the picture, which cuts a part of him off.

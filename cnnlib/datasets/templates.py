@@ -17,6 +17,8 @@ _LETTERS = {
 def letters() -> dict[str, Tensor]:
     """Return five letters as signed pictures: ink (black) is +1, paper (white) is -1.
 
+    First used in lecture 3.
+
     Returns:
         Each letter's name, and its picture of shape (7, 5).
 

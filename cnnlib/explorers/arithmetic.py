@@ -31,6 +31,8 @@ MIDDLE, CELL = 90.0, 46.0  # the least width between input and output, the large
 class ArithmeticExplorer(Explorer):
     """Watch a kernel on its way over an input, and how the output gets its size and its values.
 
+    First used in lecture 4.
+
     Args:
         image: Square, from 1x1 to 10x10; without it, 5x5 small whole numbers. A smaller input is
             its top left part; for a larger one it is repeated.

@@ -32,6 +32,8 @@ class ReceptiveFieldExplorer(Explorer):
     the colours). The model is copied and never modified; the copy runs once, as after training (no
     dropout), on the model's own device.
 
+    First used in lecture 8.
+
     Args:
         model: A model of which `receptive_field` can follow the first layers, at least.
         image: Its input, shape (height, width) or (3, height, width); see `as_image`.

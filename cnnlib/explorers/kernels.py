@@ -40,6 +40,8 @@ NAMED: dict[str, Callable[[int], Tensor]] = {
 class KernelExplorer(Explorer):
     """Move the weights of a kernel and watch a picture change.
 
+    First used in lecture 2.
+
     Args:
         image: Shape (height, width), (3, height, width) or (height, width, 3); see `as_image`.
         kernel: The weights to start with, shape (3, 3) or (5, 5); without it, `kernels.edges()`.

@@ -31,6 +31,8 @@ from cnnlib.style import format_value
 class LayerExplorer(Explorer):
     """Draw a digit or pick one, and see every layer of a network, and what it says.
 
+    First used in lecture 12.
+
     Args:
         model: A trained network for pictures of one channel, with logits for two or more classes.
             It is not changed, and stays where it is.

@@ -50,6 +50,8 @@ class TrainingExplorer(Explorer):
 
     The loss is the sum of squared errors, as in the lecture on convolutional layers.
 
+    First used in lecture 3.
+
     Args:
         X: The input, shape (height, width).
         Y: What the kernel should make of it, shape (height, width − 1) for a kernel of shape
