@@ -52,13 +52,13 @@ grade: ## grade submissions: make grade LAB=lab1 SUBMISSIONS=folder (SCHEDULER=a
 	  $(if $(SCHEDULER),--scheduler "$(SCHEDULER)") $(ARGS)
 
 slides: ## make a deck of slides of each lecture, in build/slides
-	@$(BOOK) python site/slides.py
+	@$(BOOK) python -m book.slides
 
 pdf: site ## print each lecture of the web site, in build/pdf
-	@$(BOOK) python site/pdf.py
+	@$(BOOK) python -m book.pdf
 
 site: ## build the course as a web site, in build/site
-	@$(BOOK) python site/build.py
+	@$(BOOK) python -m book.build
 
 outputs: ## execute the notebooks and store their outputs (ARGS: names of notebooks)
 	@$(TEST) python tools/outputs.py $(ARGS)

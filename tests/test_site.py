@@ -15,15 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import build
-import maths
-import pictures
-import staging
+from book import build, maths, pictures, staging
 from cnnlib.images import PROJECT
 from labs.grading.release import hidden_lines
 from tools import hosted
 
-SITE = PROJECT / "site"
+SITE = PROJECT / "book"
 formats: Any = nbformat  # whose functions have no types
 
 

@@ -12,8 +12,7 @@ from bs4 import BeautifulSoup
 from nbformat import v4
 from PIL import Image
 
-import cutting
-import slides
+from book import cutting, slides
 from cnnlib.images import PROJECT
 
 LECTURES = sorted((PROJECT / "notebooks").glob("*.ipynb"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from vendor import CACHE, Package, unpack
+from book.vendor import CACHE, Package, unpack
 
 AXE = Package(
     "axe-core",

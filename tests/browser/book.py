@@ -30,7 +30,7 @@ MADE_OF = (
     "img",
     "cnnlib",
     "labs/source",
-    "site",
+    "book",
     "*.md",
     "*/README.md",
     "pyproject.toml",
@@ -50,7 +50,7 @@ def build() -> None:
     files = [file for path in sources for file in (path.rglob("*") if path.is_dir() else [path])]
     files = [file for file in files if file.is_file() and file.suffix not in (".pyc", ".lock")]
     if not index.exists() or index.stat().st_mtime < max(file.stat().st_mtime for file in files):
-        subprocess.run([sys.executable, "site/build.py"], cwd=PROJECT, check=True)
+        subprocess.run([sys.executable, "-m", "book.build"], cwd=PROJECT, check=True)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

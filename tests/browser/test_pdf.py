@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 from pypdf import PageObject, PdfReader
 
-import pdf
+from book import pdf
 from cnnlib.images import PROJECT
 from tests.browser import book
 
@@ -39,7 +39,7 @@ def printed() -> Path:
     newest = max(page.stat().st_mtime for page in pdf.PAGES.glob("*.html"))
     files = [pdf.PDF / f"{name}.pdf" for name in LECTURES]
     if not all(file.exists() and file.stat().st_mtime > newest for file in files):
-        subprocess.run([sys.executable, "site/pdf.py"], cwd=PROJECT, check=True)
+        subprocess.run([sys.executable, "-m", "book.pdf"], cwd=PROJECT, check=True)
     return pdf.PDF
 
 

@@ -17,7 +17,7 @@ from tests.browser import book
 from tests.browser.conftest import Seen
 
 DECKS = PROJECT / "build" / "slides"
-MADE_OF = ("notebooks/*.ipynb", "img/*", "site/*.py", "site/*.js", "site/deck/*")
+MADE_OF = ("notebooks/*.ipynb", "img/*", "book/*.py", "book/*.js", "book/deck/*")
 LECTURES = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
 formats: Any = nbformat  # whose functions have no types
 
@@ -82,7 +82,7 @@ def address() -> Iterator[str]:
     index = DECKS / "index.html"
     sources = [path.stat().st_mtime for part in MADE_OF for path in PROJECT.glob(part)]
     if not index.exists() or index.stat().st_mtime < max(sources):
-        subprocess.run([sys.executable, "site/slides.py"], cwd=PROJECT, check=True)
+        subprocess.run([sys.executable, "-m", "book.slides"], cwd=PROJECT, check=True)
     with book.served(DECKS) as url:
         yield url
 

@@ -9,13 +9,14 @@ import importlib
 import pkgutil
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
+
+from labs.grading.release import release
 
 PAGES = Path(__file__).with_name("pages")
 LECTURES = "notebooks/*.ipynb"
@@ -148,10 +149,6 @@ def _append(path: Path, text: str) -> None:
 
 def _release_labs(root: Path, folder: Path) -> None:
     """Put the labs as students get them into the sources; a secret in one is an error."""
-    if str(root) not in sys.path:
-        sys.path.append(str(root))
-    from labs.grading.release import release
-
     with tempfile.TemporaryDirectory() as scratch:
         labs = Path(scratch, "labs")
         shutil.copytree(root / "labs" / "source", labs / "source")

@@ -20,10 +20,10 @@ from nbconvert import SlidesExporter
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from cutting import cut
-from maths import FILES, FONTS, Formulas
-from staging import read, title
-from vendor import MATHJAX, REVEAL, unpack
+from book.cutting import cut
+from book.maths import FILES, FONTS, Formulas
+from book.staging import read, title
+from book.vendor import MATHJAX, REVEAL, unpack
 
 SITE = Path(__file__).resolve().parent
 ROOT = SITE.parent

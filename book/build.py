@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
-from staging import LABS, LECTURES, stage
+from book.staging import LABS, LECTURES, stage
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -63,6 +63,6 @@ def build(target: Path) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        raise SystemExit("usage: python site/build.py")
+        raise SystemExit("usage: python -m book.build")
     pages = build(SITE)
     print(f"{SITE.relative_to(ROOT) / 'index.html'}: {pages} pages")

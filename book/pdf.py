@@ -1,6 +1,6 @@
 """Print each lecture of the built site as a PDF: `make pdf` writes build/pdf.
 
-What a page looks like on paper is said in site/static/print.css.
+What a page looks like on paper is said in book/static/print.css.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, PdfMargins, ViewportSize, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from tools.browser import launch
 
-from tools.browser import launch  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 PAGES = ROOT / "build" / "site" / "notebooks"
 PDF = ROOT / "build" / "pdf"

@@ -16,7 +16,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from vendor import MATHJAX, unpack
+from book.vendor import MATHJAX, unpack
 
 SCRIPT = Path(__file__).with_name("maths.js")
 FONTS = "es5/output/chtml/fonts/woff-v2"

@@ -1,19 +1,17 @@
-"""How Sphinx makes the book; site/build.py calls it."""
+"""How Sphinx makes the book; `book.build` calls it."""
 
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))
+from tools import hosted
 
-from tools import hosted  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 project = "cnnlib"
 repository = hosted.address(ROOT)
@@ -27,8 +25,8 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "maths",
-    "pictures",
+    "book.maths",
+    "book.pictures",
 ]
 html_math_renderer = "mathjax-html"
 

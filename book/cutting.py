@@ -21,7 +21,7 @@ from typing import Any
 import nbformat
 from PIL import Image
 
-from fitting import SIZES, Piece, Slide, height
+from book.fitting import SIZES, Piece, Slide, height
 
 MOST_TEXT = 430  # of text on a slide, at the smallest size; more is not read
 MOST_LINES = 22  # of an output on one slide

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-# In pixels of a slide of 1280 × 720; site/deck/deck.css says the same in its own words.
+# In pixels of a slide of 1280 × 720; book/deck/deck.css says the same in its own words.
 WIDTH = 1228
 HEIGHT = 600  # below the line that names the section
 GAP = 16
