@@ -90,21 +90,49 @@ def test_save_animation_refuses_nothing(tmp_path: Path) -> None:
         figures.save_animation([], tmp_path / "test.gif")
 
 
-def test_stored_pictures_are_what_is_drawn_now(tmp_path: Path) -> None:
-    figures.draw_all(tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
-    photographs = {"README.md", "bricks.png", "cat.png"}
-    assert names == {path.name for path in (PROJECT / "img").iterdir()} - photographs
-    for name in sorted(names):
-        pairs = zip(decoded(tmp_path / name), decoded(PROJECT / "img" / name), strict=True)
-        assert all(compare(*pair).alike for pair in pairs), f"{name}: run make figures, and look"
+FRAMES = {  # that each module draws, of every file
+    "architectures": {"alexnet.png": 1, "resnet18.png": 1},
+    "arithmetic": {
+        "convolution-curves.gif": 12,
+        "convolution-curves-still.png": 1,
+        "dilation.gif": 4,
+        "dilation-still.png": 1,
+        "padding-stride.gif": 9,
+        "padding-stride-still.png": 1,
+    },
+    "channels": {"channels-1-3.png": 1, "channels-3-3.png": 1},
+    "connections": {f"connections-{kind}.png": 1 for kind in ("dense", "local", "shared")},
+    "fields": {"field-stride-1.png": 1, "field-stride-2.png": 1},
+    "pooling": {"flattening.png": 1, "max-pooling.gif": 4, "max-pooling-still.png": 1},
+    "sliding": {"edges.png": 1, "sliding-kernel.gif": 9, "sliding-kernel-still.png": 1},
+}
+MODULES = {module.__name__.rpartition(".")[2]: module for module in figures.MODULES}
 
 
-def test_the_stored_animation_has_nine_steps_and_plays_once() -> None:
+@pytest.mark.parametrize("name", MODULES)
+def test_stored_pictures_are_what_is_drawn_now(name: str, tmp_path: Path) -> None:
+    MODULES[name].draw(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == FRAMES[name].keys()
+    for file, count in FRAMES[name].items():
+        frames = decoded(tmp_path / file)
+        assert len(frames) == count
+        assert (tmp_path / file).stat().st_size < (400_000 if file.endswith("gif") else 200_000)
+        pairs = zip(frames, decoded(PROJECT / "img" / file), strict=True)
+        assert all(compare(*pair).alike for pair in pairs), f"{file}: run make figures, and look"
+
+
+def test_every_stored_picture_is_drawn_by_one_module() -> None:
+    drawn = [file for files in FRAMES.values() for file in files]
+    photographs = ["README.md", "bricks.png", "cat.png"]
+    assert sorted(drawn + photographs) == sorted(path.name for path in (PROJECT / "img").iterdir())
+    for file in drawn:
+        with Image.open(PROJECT / "img" / file) as picture:
+            assert "loop" not in picture.info, f"{file} does not stop on its last picture"
+
+
+def test_the_stored_animation_moves_from_its_still() -> None:
     frames = decoded(PROJECT / "img" / "sliding-kernel.gif")
     assert len(frames) == 9
-    with Image.open(PROJECT / "img" / "sliding-kernel.gif") as file:
-        assert "loop" not in file.info
     (still,) = decoded(PROJECT / "img" / "sliding-kernel-still.png")
     assert difference(frames[0], still) < 2
     assert all(difference(frame, still) > 0.1 for frame in frames[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -13,14 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
-from PIL import Image
 from torch import nn
 from torchvision import models
 
 from cnnlib.convolution import output_size
-from cnnlib.images import PROJECT
-from tests.pictures import compare
-from tools.figures import architectures
 from tools.figures.architectures import architecture_diagram, trace_layers
 
 FACES = 3  # of a box that are seen
@@ -146,15 +141,3 @@ def test_trace_layers_refuses(
 ) -> None:
     with pytest.raises(error, match=message):
         trace_layers(*arguments)
-
-
-def test_stored_pictures_are_what_is_drawn_now(tmp_path: Path) -> None:
-    architectures.draw(tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"alexnet.png", "resnet18.png"}
-    for name in names:
-        pictures = []
-        for folder in (tmp_path, PROJECT / "img"):
-            with Image.open(folder / name) as file:
-                pictures.append(file.convert("RGB"))
-        assert compare(*pictures).alike, f"{name}: run make figures, and look"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -119,20 +118,6 @@ def test_convolution_curves_refuses(f: Any, g: Any, z: Any, shifts: Any, words: 
     with pytest.raises(ValueError, match=words):
         convolution_curves(f, g, z, shifts)
     assert plt.get_fignums() == []
-
-
-def test_draw_writes_three_animations(tmp_path: Path) -> None:
-    arithmetic.draw(tmp_path)
-    names = {"padding-stride": 9, "dilation": 4, "convolution-curves": 12}
-    assert {path.name for path in tmp_path.iterdir()} == {
-        name for stem in names for name in (f"{stem}.gif", f"{stem}-still.png")
-    }
-    for stem, count in names.items():
-        with Image.open(tmp_path / f"{stem}.gif") as file:
-            assert getattr(file, "n_frames", 1) == count
-            assert "loop" not in file.info  # stops on its last picture
-        assert (tmp_path / f"{stem}.gif").stat().st_size < 400_000
-        assert (tmp_path / f"{stem}-still.png").stat().st_size < 150_000
 
 
 def test_the_arrays_are_those_of_the_guide() -> None:

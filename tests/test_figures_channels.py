@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -14,13 +12,9 @@ from hypothesis import strategies as st
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 from torch import nn
 
-from cnnlib.images import PROJECT
 from cnnlib.style import INPUT, KERNEL, OUTPUT
-from tests.pictures import compare
-from tools.figures import channels
 from tools.figures.channels import channel_diagram
 
 
@@ -84,15 +78,3 @@ def test_channel_diagram_refuses(
 ) -> None:
     with pytest.raises(error, match=message):
         channel_diagram(*arguments)
-
-
-def test_stored_pictures_are_what_is_drawn_now(tmp_path: Path) -> None:
-    channels.draw(tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"channels-1-3.png", "channels-3-3.png"}
-    for name in names:
-        pictures = [
-            Image.open(io.BytesIO((folder / name).read_bytes())).convert("RGB")
-            for folder in (tmp_path, PROJECT / "img")
-        ]
-        assert compare(*pictures).alike, f"{name}: run make figures, and look"

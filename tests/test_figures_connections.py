@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
-from tools.figures import connections as module
 from tools.figures.connections import connections, edges, parameters
 
 KINDS = ["dense", "local", "shared"]
@@ -65,13 +62,3 @@ def test_a_line_for_every_weight_and_the_count_below(kind: str, total: int) -> N
 def test_an_unknown_kind_is_refused(function: Callable[[str], object]) -> None:
     with pytest.raises(ValueError, match="expected kind 'dense', 'local', 'shared', got 'full'"):
         function("full")
-
-
-def test_draw_writes_three_pictures(tmp_path: Path) -> None:
-    module.draw(tmp_path)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [f"connections-{kind}.png" for kind in KINDS]
-    for path in tmp_path.iterdir():
-        assert path.stat().st_size < 150_000
-        with Image.open(path) as picture:
-            assert picture.size == (800, 520)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -10,11 +9,8 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
-from cnnlib.images import PROJECT
-from tests.pictures import compare
-from tools.figures.fields import draw, field_cone
+from tools.figures.fields import field_cone
 
 
 def texts(figure: Figure) -> list[str]:
@@ -64,12 +60,3 @@ def test_refusals(layers: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         field_cone(layers, "title", 9)
     assert plt.get_fignums() == []
-
-
-def test_the_stored_pictures_are_what_is_drawn_now(tmp_path: Path) -> None:
-    draw(tmp_path)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["field-stride-1.png", "field-stride-2.png"]
-    for name in names:
-        with Image.open(tmp_path / name) as fresh, Image.open(PROJECT / "img" / name) as stored:
-            assert compare(fresh.convert("RGB"), stored.convert("RGB")).alike

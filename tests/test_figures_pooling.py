@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -13,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.patches import Rectangle
-from PIL import Image, ImageSequence
+from PIL import Image
 from torch import nn
 
 from cnnlib.style import FOCUS, OUTPUT
@@ -141,14 +140,3 @@ def _is_number(text: Any) -> bool:
 def test_flattening_refuses(maps: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         pooling.flattening(maps)
-
-
-def test_draw_writes_three_files(tmp_path: Path) -> None:
-    pooling.draw(tmp_path)
-    names = {"flattening.png": 150, "max-pooling.gif": 400, "max-pooling-still.png": 150}
-    assert {path.name for path in tmp_path.iterdir()} == set(names)
-    for name, most in names.items():
-        assert (tmp_path / name).stat().st_size < 1000 * most
-    with Image.open(tmp_path / "max-pooling.gif") as file:
-        assert len(list(ImageSequence.Iterator(file))) == 4
-        assert "loop" not in file.info

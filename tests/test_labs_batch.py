@@ -118,9 +118,7 @@ def results(root: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in folder.glob("[!.]*.json")}
 
 
-def test_everything_that_is_handed_in_is_reported_by_name(
-    root: Path, elsewhere: tuple[str, str]
-) -> None:
+def test_everything_that_is_handed_in_is_reported_by_name(root: Path) -> None:
     hand_in(root, "anna", q1=GOOD, q2="Because.")
     hand_in(root, "ben", q1=SQUARE)
     submitted = root / "submitted"
@@ -142,6 +140,12 @@ def test_everything_that_is_handed_in_is_reported_by_name(
     assert sorted(page.name for page in grades.glob("feedback/*")) == ["anna.html", "ben.html"]
     assert (grades / "summary.png").read_bytes().startswith(b"\x89PNG")
 
+
+def test_what_is_handed_in_anew_alone_is_graded(root: Path, elsewhere: tuple[str, str]) -> None:
+    hand_in(root, "anna", q1=GOOD)
+    hand_in(root, "ben", q1=SQUARE)
+    (root / "submitted" / "dora.ipynb").write_text("{", encoding="utf-8")
+    run(root, *elsewhere)
     before = results(root)
     hand_in(root, "ben", q1=GOOD)
     printed = run(root, *elsewhere)
@@ -188,14 +192,16 @@ def test_a_killed_worker_and_a_killed_command_lose_nothing(
         assert json.loads(kept)["result"]["points"] == {"q1-example": 1, "q1-more": 2, "q2": None}
 
 
-def test_a_submission_that_kills_its_workers_needs_a_person(root: Path) -> None:
+def test_a_submission_that_kills_its_workers_needs_a_person(
+    root: Path, elsewhere: tuple[str, str]
+) -> None:
     hand_in(root, "anna", q1=GOOD)
     hand_in(root, "ben", q1=KILLER)
     hand_in(root, "carla", q1=GOOD)
     printed = run(root, "--unsafe")
     assert "ben    needs a person: each of 3 workers that graded it died" in printed
     assert "lab1: 2 graded, 1 need a person." in printed
-    assert run(root, "--unsafe").count("(from before)") == 3
+    assert run(root, "--unsafe", *elsewhere).count("(from before)") == 3
 
 
 def test_workers_elsewhere_need_no_file_of_this_machine(

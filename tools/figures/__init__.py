@@ -6,8 +6,6 @@ and its `draw` writes the files of the course.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tools.figures import (
     architectures,
     arithmetic,
@@ -22,10 +20,4 @@ from tools.figures.sliding import sliding_kernel
 
 MODULES = (connections, sliding, arithmetic, channels, pooling, architectures, fields)
 
-__all__ = ["MODULES", "SECONDS", "draw_all", "save_animation", "sliding_kernel"]
-
-
-def draw_all(folder: Path) -> None:
-    """Draw every picture of the course that is not a photograph into a folder."""
-    for module in MODULES:
-        module.draw(folder)
+__all__ = ["MODULES", "SECONDS", "save_animation", "sliding_kernel"]

@@ -1,6 +1,7 @@
 """Draws every picture in img/ that is not a photograph."""
 
 from cnnlib._files import PROJECT
-from tools.figures import draw_all
+from tools.figures import MODULES
 
-draw_all(PROJECT / "img")
+for module in MODULES:
+    module.draw(PROJECT / "img")
