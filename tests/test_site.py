@@ -20,7 +20,7 @@ from cnnlib.images import PROJECT
 from labs.grading.release import hidden_lines
 from tools import hosted
 
-SITE = PROJECT / "book"
+BOOK = PROJECT / "book"
 formats: Any = nbformat  # whose functions have no types
 
 
@@ -191,8 +191,8 @@ def test_a_heavy_picture_becomes_much_lighter_and_looks_the_same(tmp_path: Path)
 def sphinx(folder: Path, page: str, *settings: str) -> tuple[str, str]:
     """Build a book of one page, without formulas; return what Sphinx says, and the page."""
     (folder / "source" / "index.md").write_text(page, encoding="utf-8")
-    extensions = "extensions=myst_nb,pictures,sphinx.ext.autodoc,sphinx.ext.mathjax"
-    options = ["-b", "html", "-q", "-c", str(SITE), "-D", extensions]
+    extensions = "extensions=myst_nb,book.pictures,sphinx.ext.autodoc,sphinx.ext.mathjax"
+    options = ["-b", "html", "-q", "-c", str(BOOK), "-D", extensions]
     result = subprocess.run(
         [
             sys.executable,
@@ -206,7 +206,7 @@ def sphinx(folder: Path, page: str, *settings: str) -> tuple[str, str]:
             "html",
         ],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(SITE)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         encoding="utf-8",
         check=True,
