@@ -25,7 +25,7 @@ test: check ## run every check and test, notebooks included (ARGS: more for pyte
 	@$(ENCODED) $(TEST) pytest -n 2 --dist loadfile $(ARGS)
 
 test-browser: site ## try the lectures and the book in Chromium, as a reader does (ARGS: more for pytest)
-	@$(TEST) python tools/browser.py
+	@$(TEST) python -m tools.browser
 	@$(TEST) pytest -n 2 --dist loadfile -m browser tests/browser $(ARGS)
 
 test-network: ## install the wheel with the oldest PyTorch that it allows (7 GB), and run a lecture
@@ -37,10 +37,10 @@ check: ## lint, format and types
 	@$(TEST) mypy
 
 matrix: ## run the tests on every Python that is here, and with the lowest versions (ARGS: which)
-	@$(TEST) python tools/matrix.py $(ARGS)
+	@$(TEST) python -m tools.matrix $(ARGS)
 
 conditions: ## run the tests in other locales, places, threads and orders (ARGS: which)
-	@$(TEST) python tools/conditions.py $(ARGS)
+	@$(TEST) python -m tools.conditions $(ARGS)
 
 release: ## make labs/release/ and the students' archive, without solutions
 	@$(GRADE) python -m labs.grading release $(ARGS)
@@ -61,24 +61,24 @@ site: ## build the course as a web site, in build/site
 	@$(BOOK) python -m book.build
 
 outputs: ## execute the notebooks and store their outputs (ARGS: names of notebooks)
-	@$(TEST) python tools/outputs.py $(ARGS)
+	@$(TEST) python -m tools.outputs $(ARGS)
 
 hosted: ## write set-up cells and badges for hosted services, from the address in pyproject.toml
-	@$(TEST) python tools/hosted.py
+	@$(TEST) python -m tools.hosted
 
 figures: ## draw everything in img/ and data/avatars/ again
-	@$(TEST) python tools/photos.py
-	@$(TEST) python tools/avatars.py
+	@$(TEST) python -m tools.photos
+	@$(TEST) python -m tools.avatars
 	@$(TEST) python -m tools.figures
 
 bench: ## compare the speed of cnnlib with the alternatives, as ratios
-	@$(TEST) python benchmarks/correlation.py
-	@$(TEST) python benchmarks/training.py
-	@$(TEST) python benchmarks/grading.py
-	@$(TEST) python benchmarks/explorers.py
+	@$(TEST) python -m benchmarks.correlation
+	@$(TEST) python -m benchmarks.training
+	@$(TEST) python -m benchmarks.grading
+	@$(TEST) python -m benchmarks.explorers
 
 constraints: ## pin the newest versions that work together in constraints.txt
-	@$(TEST) python tools/constraints.py
+	@$(TEST) python -m tools.constraints
 
 clean: ## remove the environment and everything made by tools
 	rm -rf .venv .venv.lock build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

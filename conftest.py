@@ -24,7 +24,7 @@ SLOWEST = (
     "tests/test_labs_grade.py",
     "notebooks/11-speed.ipynb",
     "tests/test_datasets_mnist.py",
-    "tests/test_pictures.py",
+    "tests/test_likeness.py",
     "tests/test_parallel.py",
 )
 
@@ -70,6 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
     IPyNbCell.compare_outputs = compare_outputs
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out, with --no-pictures, what is about the look of pictures."""
+    if item.get_closest_marker("pictures") and item.config.getoption("no_pictures"):
+        pytest.skip("--no-pictures: other versions of matplotlib draw differently")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the slowest files first where workers share the files; else keep the order."""
     if hasattr(config, "workerinput"):
@@ -79,7 +85,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _compare_pictures(cell: Any, stored: Any, fresh: Any) -> list[str]:
     """Return what is wrong with a cell's pictures, and write those for someone to look at."""
-    from tests.pictures import compare, difference, pictures
+    from tools.likeness import compare, difference, pictures
 
     folder = Path(cell.config.rootpath, cell.config.getoption("pictures"))
     complaints = []

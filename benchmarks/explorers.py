@@ -4,13 +4,10 @@ Asked for: 100 ms at the median for a picture of 100 x 100 pixels, 200 ms for 51
 """
 
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Locator, sync_playwright
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.browser.lab import Lab, slider
 from tools.browser import launch

@@ -1,6 +1,6 @@
 """Grade thirty students with `python -m labs.grading` and with nbgrader's own `autograde`.
 
-usage: python benchmarks/grading.py [STUDENTS]
+usage: python -m benchmarks.grading [STUDENTS]
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from cnnlib._files import PROJECT
+
 LAB = "lab1"
 
 
 def prepare(folder: Path, students: int) -> None:
     """Make a course with one lab in which every student hands in the solution."""
-    source = ROOT / "labs" / "source" / LAB
+    source = PROJECT / "labs" / "source" / LAB
     shutil.copytree(source, folder / "labs" / "source" / LAB)
-    shutil.copy(ROOT / "labs" / "nbgrader_config.py", folder / "labs")
+    shutil.copy(PROJECT / "labs" / "nbgrader_config.py", folder / "labs")
     for number in range(students):
         shutil.copytree(source, folder / "labs" / "submitted" / f"student{number:02}" / LAB)
 
@@ -34,7 +35,7 @@ def seconds(command: list[str], folder: Path) -> float:
     subprocess.run(
         command,
         cwd=folder,
-        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(PROJECT)},
         check=True,
         capture_output=True,
     )
@@ -49,7 +50,7 @@ def main() -> None:
         root, labs = Path(name), Path(name, "labs")
         prepare(root, students)
         ours = [*python, "labs.grading", "grade", str(labs / "submitted"), "--lab", LAB]
-        took = {"labs.grading": seconds([*ours, "--root", name], ROOT)}
+        took = {"labs.grading": seconds([*ours, "--root", name], PROJECT)}
         (labs / "gradebook.db").unlink()
         shutil.rmtree(labs / "autograded")
         seconds([*python, "nbgrader", "generate_assignment", LAB], labs)

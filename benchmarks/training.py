@@ -34,12 +34,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
+from cnnlib._files import PROJECT
 from cnnlib.datasets import digits
 from cnnlib.datasets.labelled import Labelled
 from cnnlib.models import DigitsCNN
 from cnnlib.training import fit
 
-ROOT = Path(__file__).resolve().parent.parent
 GOAL, MOST = 0.9908, 25  # accuracy, and epochs to reach it in
 SEEDS = (0, 1, 2)
 QUICK: dict[str, Any] = {
@@ -95,13 +95,13 @@ def _store(path: Path, train: Labelled, test: Labelled) -> None:
 
 def _keras() -> Path:
     """Return the Python that has Keras; make its environment the first time."""
-    folder = ROOT / "build/keras"
+    folder = PROJECT / "build/keras"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     ready = folder / "ready"
     if not ready.exists():
         print("Setting up build/keras for the comparison with Keras: a few minutes and 2 GB.")
         venv.create(folder, clear=True, with_pip=True)
-        with (ROOT / "pyproject.toml").open("rb") as settings:
+        with (PROJECT / "pyproject.toml").open("rb") as settings:
             wanted = tomllib.load(settings)["dependency-groups"]["keras"]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
         ready.touch()
@@ -110,7 +110,7 @@ def _keras() -> Path:
 
 def _by_keras(python: Path, arrays: Path, seed: int) -> tuple[float, float, int]:
     """Return seconds of training, accuracy and epochs of Keras."""
-    command = [python, ROOT / "benchmarks/keras_recipe.py", arrays, seed, GOAL, MOST]
+    command = [python, PROJECT / "benchmarks/keras_recipe.py", arrays, seed, GOAL, MOST]
     run = subprocess.run(
         [str(c) for c in command], check=True, encoding="utf-8", stdout=subprocess.PIPE
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 from sphinx.cmd.build import build_main
 
 from book.staging import LABS, LECTURES, stage
+from cnnlib._files import PROJECT
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build"
+BUILD = PROJECT / "build"
 SITE = BUILD / "site"
 # Other tools put these beside the book; a lecture's page links what there is when it is built.
 BESIDE = ("slides", "pdf")
@@ -39,11 +39,11 @@ def build(target: Path) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
         source, html = Path(scratch, "source"), Path(scratch, "html")
-        stage(ROOT, source)
+        stage(PROJECT, source)
         for name in BESIDE:
             if (BUILD / name).is_dir():
                 shutil.copytree(BUILD / name, html / name)
-        for folder, pattern in ((ROOT, LECTURES), (source, LABS)):
+        for folder, pattern in ((PROJECT, LECTURES), (source, LABS)):
             for notebook in folder.glob(pattern):
                 copy = html / notebook.relative_to(folder)
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -65,4 +65,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         raise SystemExit("usage: python -m book.build")
     pages = build(SITE)
-    print(f"{SITE.relative_to(ROOT) / 'index.html'}: {pages} pages")
+    print(f"{SITE.relative_to(PROJECT) / 'index.html'}: {pages} pages")

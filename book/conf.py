@@ -9,15 +9,14 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from cnnlib._files import PROJECT
 from tools import hosted
 
-ROOT = Path(__file__).resolve().parent.parent
-
 project = "cnnlib"
-repository = hosted.address(ROOT)
+repository = hosted.address(PROJECT)
 author = "the authors of cnnlib"
 project_copyright = "2026, the authors; text and pictures CC BY 4.0, code BSD 3-Clause"
-with (ROOT / "pyproject.toml").open("rb") as settings:
+with (PROJECT / "pyproject.toml").open("rb") as settings:
     version = release = tomllib.load(settings)["project"]["version"]
 language = "en"
 

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, PdfMargins, ViewportSize, sync_playwright
 
+from cnnlib._files import PROJECT
 from tools.browser import launch
 
-ROOT = Path(__file__).resolve().parent.parent
-
-PAGES = ROOT / "build" / "site" / "notebooks"
-PDF = ROOT / "build" / "pdf"
+PAGES = PROJECT / "build" / "site" / "notebooks"
+PDF = PROJECT / "build" / "pdf"
 MARGINS = PdfMargins(top="18mm", right="16mm", bottom="20mm", left="16mm")
 PAPER = ViewportSize(width=673, height=977)  # what the margins leave, at 96 pixels to the inch
 TITLE = '<div style="font: 8pt sans-serif; margin-left: 16mm" class="title"></div>'
@@ -99,7 +98,7 @@ def main() -> None:
     """Print all lectures."""
     pages = sorted(PAGES.glob("[0-9][0-9]-*.html"))
     print_pages(pages, PDF)
-    sys.stdout.write(f"{len(pages)} lectures: {PDF.relative_to(ROOT)}\n")
+    sys.stdout.write(f"{len(pages)} lectures: {PDF.relative_to(PROJECT)}\n")
 
 
 if __name__ == "__main__":

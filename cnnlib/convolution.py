@@ -114,7 +114,8 @@ def conv2d(X: Any, K: Any, *, padding: Size = 0, stride: Size = 1, dilation: Siz
 
     Arguments, result and errors are those of `corr2d`.
     """
-    flipped = matrix(K, "K").flip(0, 1)
+    K = matrix(K, "K")
+    flipped = (K if K.is_floating_point() else K.long()).flip(0, 1)  # older PyTorch: not all types
     return corr2d(X, flipped, padding=padding, stride=stride, dilation=dilation)
 
 

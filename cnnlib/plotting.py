@@ -392,13 +392,9 @@ def _apply(layer: nn.Conv2d, image: Tensor) -> Tensor:
             f"load the image with or without grey=True, or change the layer's in_channels"
         )
     weight = numbers(layer.weight, "the layer's weight")
-    if layer.padding != "same":
+    if layer.padding != "same":  # what does not fit is refused
         padding = 0 if isinstance(layer.padding, str) else layer.padding
-        size, kernel = (
-            (image.shape[-2], image.shape[-1]),
-            (layer.kernel_size[0], layer.kernel_size[1]),
-        )
-        output_size(size, kernel, padding, dilation=layer.dilation)  # refuses with words
+        output_size(tuple(image.shape[-2:]), layer.kernel_size, padding, dilation=layer.dilation)
     with torch.no_grad():
         maps: Tensor = layer(channels[None].to(weight.device, weight.dtype))[0]
     return numbers(maps.float().cpu(), "the layer's output")

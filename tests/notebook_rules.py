@@ -17,8 +17,8 @@ from typing import Any
 import nbformat
 from nbformat import v4
 
-from tests.pictures import FORMATS
 from tools import hosted
+from tools.likeness import FORMATS
 
 MOST_LINES = 15
 MOST_CELLS = 30

@@ -17,10 +17,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from cnnlib.datasets import avatars
+from cnnlib.images import PROJECT
 
-ROOT = Path(__file__).parents[1]
-STORED = ROOT / "data" / "avatars"
-face: Callable[..., Tensor] = runpy.run_path(str(ROOT / "tools" / "avatars.py"))["face"]
+STORED = PROJECT / "data" / "avatars"
+face: Callable[..., Tensor] = runpy.run_path(str(PROJECT / "tools" / "avatars.py"))["face"]
 
 
 @pytest.mark.parametrize("number", [0, 1, 17, 100_004])

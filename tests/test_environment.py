@@ -22,33 +22,37 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+from cnnlib.images import PROJECT
+
 environment: Any = importlib.import_module("tools.environment")  # which has no types
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 # conda-forge calls one package by another name.
 CONDA_NAMES = {"torch": "pytorch"}
-EXTRAS = tuple(PROJECT["optional-dependencies"])
+EXTRAS = tuple(DECLARED["optional-dependencies"])
 
 
 def _wanted(*extras: str) -> list[Requirement]:
     """Return what pyproject.toml asks for: for readers, and for these extras besides."""
-    lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][name] for name in extras)]
+    lists = [
+        DECLARED["dependencies"],
+        *(DECLARED["optional-dependencies"][name] for name in extras),
+    ]
     return [Requirement(text) for texts in lists for text in texts]
 
 
 def _constraints() -> dict[str, Requirement]:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(pin.name): pin for pin in pins}
 
 
 def test_conda_has_what_a_reader_needs_with_the_same_bounds() -> None:
-    entries = re.findall(r"^ +- ([^:\n]+)$", (ROOT / "environment.yml").read_text("utf-8"), re.M)
+    entries = re.findall(r"^ +- ([^:\n]+)$", (PROJECT / "environment.yml").read_text("utf-8"), re.M)
     assert "--editable ." in entries
     names = [Requirement(text) for text in entries if not text.startswith("--")]
     conda = {requirement.name: requirement.specifier for requirement in names}
-    assert str(conda.pop("python")) == PROJECT["requires-python"]
+    assert str(conda.pop("python")) == DECLARED["requires-python"]
     del conda["pip"], conda["conda-forge"]
     assert conda == {CONDA_NAMES.get(r.name, r.name): r.specifier for r in _wanted()}
 
@@ -92,7 +96,7 @@ def test_what_is_installed_is_what_constraints_say() -> None:
 
 
 def test_constraints_name_no_address() -> None:
-    assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "://" not in (PROJECT / "constraints.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -100,7 +104,7 @@ def clone(tmp_path: Path) -> Path:
     """Return a copy of what the set-up reads."""
     for name in ("pyproject.toml", "constraints.txt", "tools/environment.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
+        shutil.copy(PROJECT / name, tmp_path / name)
     return tmp_path
 
 
@@ -190,7 +194,7 @@ def test_what_cannot_be_asked_for(clone: Path, arguments: list[str], words: str)
 
 def test_every_extra_is_known_and_every_target_asks_for_its_own() -> None:
     assert set(environment.EXTRAS) == set(EXTRAS)
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
     asked = dict(re.findall(r"^(\w+) := \$\(READ\) --with (\S+)$", makefile, re.MULTILINE))
     assert asked == {"GRADE": "labs", "BOOK": "labs,site", "TEST": "labs,site,test"}
     used = {}
@@ -220,7 +224,7 @@ def _commands(heading: str) -> list[str]:
     ],
 )
 def test_the_workflow_types_what_the_readme_says(job: str, heading: str) -> None:
-    text = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    text = (PROJECT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
     section = re.split(r"^  (?=\w+:$)", text.split("\njobs:\n")[1], flags=re.MULTILINE)
     (steps,) = (part for part in section if part.startswith(f"{job}:\n"))
     typed = [re.sub(r"^- (run: )?", "", line.strip()) for line in steps.splitlines()]
@@ -233,7 +237,16 @@ def test_the_workflow_types_what_the_readme_says(job: str, heading: str) -> None
 
 @pytest.mark.git
 def test_windows_can_hold_the_project() -> None:
-    git = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z", "--stage"]
+    git = [
+        "git",
+        "-c",
+        f"safe.directory={PROJECT}",
+        "-C",
+        str(PROJECT),
+        "ls-files",
+        "-z",
+        "--stage",
+    ]
     listed = subprocess.run(git, check=True, capture_output=True, encoding="utf-8").stdout
     modes, names = zip(*(entry.split("\t") for entry in listed.split("\0")[:-1]), strict=True)
     assert not [mode for mode in modes if mode.startswith("120000")]  # a symbolic link

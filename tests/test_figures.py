@@ -14,8 +14,8 @@ from PIL import Image, ImageSequence
 
 from cnnlib.convolution import corr2d
 from cnnlib.images import PROJECT
-from tests.pictures import compare
 from tools import figures
+from tools.likeness import compare
 
 
 def decoded(path: Path) -> list[Image.Image]:
@@ -109,6 +109,7 @@ FRAMES = {  # that each module draws, of every file
 MODULES = {module.__name__.rpartition(".")[2]: module for module in figures.MODULES}
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("name", MODULES)
 def test_stored_pictures_are_what_is_drawn_now(name: str, tmp_path: Path) -> None:
     MODULES[name].draw(tmp_path)

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cnnlib.images import PROJECT
 from labs.grading import batch
 from labs.grading.batch import alone
 from labs.grading.collect import LONGEST, collect
@@ -24,7 +25,6 @@ from tests.labs.tiny import hand_in, write_course
 
 pytestmark = pytest.mark.sandbox
 
-PROJECT = Path(__file__).resolve().parents[1]
 GOOD = "def double(x):\n    return 2 * x"
 SQUARE = "def double(x):\n    return x ** 2 + 1"  # right for 1 alone
 SLOW = f"import time; time.sleep(1)\n{GOOD}"

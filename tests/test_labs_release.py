@@ -15,11 +15,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from cnnlib.images import PROJECT
 from labs.grading.release import ARCHIVE, PARTS, release
 from tests.labs.tiny import CELLS, NAME, SECRET_LINES, write_source
 
 formats: Any = nbformat  # whose functions have no types
-PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(PROJECT.glob("labs/source/*/*.ipynb"))
 
 

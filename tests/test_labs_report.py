@@ -17,6 +17,7 @@ import nbformat
 import pytest
 from nbgrader.api import Gradebook
 
+from cnnlib.images import PROJECT
 from labs.grading.feedback import page
 from labs.grading.grade import Result
 from labs.grading.gradebook import open_gradebook
@@ -26,7 +27,6 @@ from labs.grading.safe import harmless
 from labs.grading.submission import prepare
 from tests.labs.tiny import CELLS, NAME, SECRET_LINES, hand_in, write_course, write_source
 
-PROJECT = Path(__file__).resolve().parents[1]
 formats: Any = nbformat  # whose functions have no types
 DOT = (  # one pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"

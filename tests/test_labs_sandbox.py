@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
+from cnnlib.images import PROJECT
 from labs.grading import sandbox
 from labs.grading.grade import _Run
 from labs.grading.lab import Lab, read_lab
 from labs.grading.sandbox import Limits, Sandboxed, SandboxError, start
 from tests.labs.small import SETUP, write_lab
 
-ROOT = Path(__file__).resolve().parents[1]
 LIMITS = Limits(scratch=2**20, output=10**6)
 pytestmark = pytest.mark.sandbox
 
@@ -90,7 +90,7 @@ def test_lectures_data_are_there(shared: Kernel) -> None:
     for path in ("img/cat.png", "data", "cnnlib/convolution.py"):
         reply = shared.run(f"import os; print(os.path.exists('../../../{path}'))", 30)
         assert words(reply) == "True\n"
-        assert (ROOT / path).exists()
+        assert (PROJECT / path).exists()
 
 
 def test_pictures_are_drawn(shared: Kernel) -> None:
@@ -101,8 +101,8 @@ def test_pictures_are_drawn(shared: Kernel) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *[ROOT / "labs" / name for name in ("source", "gradebook.db", "grading", "README.md")],
-        *[ROOT / name for name in ("tests", "README.md", ".git", "notebooks")],
+        *[PROJECT / "labs" / name for name in ("source", "gradebook.db", "grading", "README.md")],
+        *[PROJECT / name for name in ("tests", "README.md", ".git", "notebooks")],
         *[Path("/etc/passwd"), Path("/etc/hostname"), Path("/var"), Path("/sys"), Path("/home")],
     ],
 )
@@ -114,13 +114,13 @@ def test_nothing_else_is_seen(shared: Kernel, path: Path) -> None:
 def test_home_and_other_temporary_files_are_not_seen(shared: Kernel, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("42", encoding="utf-8")
     assert "No such file" in words(shared.run(f"open({str(tmp_path / 'secret')!r})", 30))
-    (ROOT / "build").mkdir(exist_ok=True)
-    assert "No such file" in words(
-        shared.run(f"import os; os.listdir({str(ROOT / 'build')!r})", 30)
-    )
+    made = PROJECT / "build" / "not-seen"  # below build/, the environment itself may be
+    made.mkdir(parents=True, exist_ok=True)
+    assert "No such file" in words(shared.run(f"import os; os.listdir({str(made)!r})", 30))
+    made.rmdir()
     reply = shared.run(
         f"print([file for folder, _, files in os.walk({str(Path.home())!r}) for file in files\n"
-        f"       if not folder.startswith({(sys.prefix, sys.base_prefix, str(ROOT))!r})])",
+        f"       if not folder.startswith({(sys.prefix, sys.base_prefix, str(PROJECT))!r})])",
         60,
     )
     assert words(reply) == "[]\n"
@@ -130,7 +130,7 @@ def test_home_and_other_temporary_files_are_not_seen(shared: Kernel, tmp_path: P
     "path",
     [
         *[
-            ROOT / name
+            PROJECT / name
             for name in ("cnnlib/_checks.py", "cnnlib/new", "data/new", "new", "labs/new")
         ],
         *[Path(folder, "new") for folder in (sys.prefix, "/", "/usr", "/dev", "/etc")],
@@ -372,7 +372,7 @@ def test_an_ordinary_user_has_walls_too(monkeypatch: pytest.MonkeyPatch) -> None
     # Root becomes user 1000 of a namespace, and may still read this environment's files.
     user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.getuid() == 0 else []
     command = [*user, sys.executable, "-c", ORDINARY, INSIDE]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, encoding="utf-8")
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, check=False, encoding="utf-8")
     assert "('ok'" in done.stdout, done.stderr
     assert not done.stdout.startswith("0")
     assert "swordfish" not in done.stdout
@@ -411,7 +411,7 @@ def test_a_grader_that_goes_without_an_answer_leaves_no_words() -> None:
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "labs.grading.forks", str(there.fileno())],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
         pass_fds=[there.fileno()],
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -434,7 +434,7 @@ def test_ends_with_the_grader(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     grader = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
+        [sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, encoding="utf-8"
     )
     with grader:
         assert grader.stdout

@@ -13,11 +13,11 @@ from nbformat import v4
 from torch import Tensor, nn
 
 from cnnlib import convolution
+from cnnlib.images import PROJECT
 from tests.notebook_rules import KERNEL, RULES, WIDGET, Lecture, read
 from tools.hosted import METADATA, setup_cell
 
-ROOT = Path(__file__).parent.parent
-PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PATHS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 new: Any = v4  # whose functions have no types
 formats: Any = nbformat
 
@@ -29,7 +29,7 @@ def test_there_are_lectures() -> None:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("rule", RULES)
 def test_rule(rule: str, path: Path) -> None:
-    complaints = RULES[rule](read(path, ROOT))
+    complaints = RULES[rule](read(path, PROJECT))
     assert not complaints, "\n".join([path.name, *complaints])
 
 
@@ -401,7 +401,7 @@ def compare_definitions(notebook: Any) -> set[str]:
 
 
 def test_what_is_taught_is_what_cnnlib_does() -> None:
-    found = [compare_definitions(read(path, ROOT).notebook) for path in PATHS]
+    found = [compare_definitions(read(path, PROJECT).notebook) for path in PATHS]
     assert set(AGREE) <= set().union(*found), "no notebook defines these: is the test still needed?"
 
 

@@ -15,7 +15,7 @@ formats: Any = nbformat
 
 
 def refresh(path: Path | str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "tools/outputs.py", str(path)]
+    command = [sys.executable, "-m", "tools.outputs", str(path)]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, encoding="utf-8")
 
 

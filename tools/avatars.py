@@ -1,6 +1,6 @@
 """Draw the cartoon faces in data/avatars/: stripes on their shirts run across, or upright.
 
-Run as `python tools/avatars.py`. Every face has a number, and the number decides all of it; those
+Run as `python -m tools.avatars`. Every face has a number, and the number decides all of it; those
 with an odd number wear upright stripes. What else differs (hair, hat, glasses, eyes, mouth, beard,
 place, size, tilt, background, light, noise) is chosen without a look at the class.
 """

@@ -1,4 +1,4 @@
-"""Find Chromium for the tests in tests/browser: python tools/browser.py prints where it is."""
+"""Find Chromium for the tests in tests/browser: `python -m tools.browser` prints where it is."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Run the tests under conditions that differ from machine to machine: `make conditions`.
 
-usage: python tools/conditions.py [CONDITION ...]
+usage: python -m tools.conditions [CONDITION ...]
 
 Conditions that have nothing to do with one another share a run. Those that are named on the
 command line make up one run of their own, so that each can be tried alone.
@@ -17,11 +17,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from cnnlib._files import PROJECT
+from tools.trial import Outcome, install, run_tests, table
 
-from tools.trial import ROOT, Outcome, install, run_tests, table
-
-BUILD = ROOT / "build" / "conditions"
+BUILD = PROJECT / "build" / "conditions"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def trial(names: tuple[str, ...]) -> Outcome:
     """Run the tests under several conditions at once."""
     name, what = "-".join(names), "; ".join(CONDITIONS[name].what for name in names)
     variables = {k: v for name in names for k, v in CONDITIONS[name].variables.items()}
-    project, environment = ROOT, Path(sys.prefix)
+    project, environment = PROJECT, Path(sys.prefix)
     if "path" in names:
         project = copy(BUILD / "été à la plage")
         track(project)
@@ -117,20 +116,21 @@ def read_only(project: Path) -> list[str]:
 
     The folder for reports stays as it is.
     """
-    build = str(ROOT / "build")
-    held = ["--ro-bind", str(project), str(project), "--bind", build, build]
-    return ["bwrap", "--dev-bind", "/", "/", *held]
+    reports = PROJECT / "build"
+    reports.mkdir(exist_ok=True)
+    held = ["--ro-bind", project, project, "--bind", reports, reports]
+    return ["bwrap", "--dev-bind", "/", "/", *map(str, held)]
 
 
 def copy(project: Path) -> Path:
     """Copy the checkout, without what git ignores, to a new folder and return it."""
     shutil.rmtree(project, ignore_errors=True)
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    names = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE).stdout
     for name in map(os.fsdecode, filter(None, names.split(b"\0"))):
-        if (ROOT / name).is_file():  # git still lists a file that was deleted
+        if (PROJECT / name).is_file():  # git still lists a file that was deleted
             (project / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, project / name)
+            shutil.copy2(PROJECT / name, project / name)
     return project
 
 

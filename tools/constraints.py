@@ -2,9 +2,9 @@
 
 import re
 import subprocess
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent.parent
+from cnnlib._files import PROJECT
+
 # torch and torchvision go together; a newer pair is chosen by hand, here.
 CHOSEN = ["torch==2.14.1", "torchvision==0.29.1"]
 # torch pins the CUDA libraries itself, and another build of torch needs other ones.
@@ -22,14 +22,14 @@ def main() -> None:
     command += " --constraints -"
     resolved = subprocess.run(
         command.split(),
-        cwd=HERE,
+        cwd=PROJECT,
         input="\n".join(CHOSEN),
         check=True,
         encoding="utf-8",
         stdout=subprocess.PIPE,
     )
     pins = [line for line in resolved.stdout.splitlines() if not CUDA.match(line)]
-    (HERE / "constraints.txt").write_text(HEAD + "\n".join(pins) + "\n", encoding="utf-8")
+    (PROJECT / "constraints.txt").write_text(HEAD + "\n".join(pins) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

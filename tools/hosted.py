@@ -14,7 +14,8 @@ from typing import Any
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parent.parent
+from cnnlib._files import PROJECT
+
 BRANCH = "main"
 BEGIN, END = "<!-- badges: made by `make hosted` -->\n", "<!-- end of badges -->\n"
 METADATA: dict[str, Any] = {
@@ -147,6 +148,6 @@ def main(root: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        main(ROOT)
+        main(PROJECT)
     except ValueError as error:
         raise SystemExit(f"{error}") from None

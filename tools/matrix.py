@@ -1,6 +1,6 @@
 """Run the tests on every Python that is here, and with the lowest versions: `make matrix`.
 
-usage: python tools/matrix.py [3.11] [3.12] [3.13] [3.14] [lowest]
+usage: python -m tools.matrix [3.11] [3.12] [3.13] [3.14] [lowest]
 
 Environments lie in build/matrix; uv makes them anew each time from its cache, so that only the
 first time downloads anything. Pythons are looked for on PATH, among those of uv and of pyenv.
@@ -11,14 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from uv import find_uv_bin
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from tools.trial import ROOT, Outcome, install, interpreter, run_tests, table
+from cnnlib._files import PROJECT
+from tools.trial import Outcome, install, interpreter, run_tests, table
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 LOWEST = "lowest"
@@ -53,14 +51,14 @@ def trial(name: str) -> Outcome:
     python = find(version)
     if python is None:
         return Outcome(name, "", skipped=f"there is no Python {version} here")
-    environment = ROOT / "build" / "matrix" / name
+    environment = PROJECT / "build" / "matrix" / name
     if name == LOWEST:
         options, arguments = ["--resolution=lowest-direct"], NOT_ASKED
     else:
         options, arguments = ["--constraints=constraints.txt"], []
         if version == PYTHONS[-1] and (words := no_wheel(python)):
             return Outcome(name, "", skipped=f"torch has no wheel for Python {version}: {words}")
-    if words := install(environment, python, ROOT, *options):
+    if words := install(environment, python, PROJECT, *options):
         return Outcome(name, "not installed", (0, 1, 0), (words,))
     return run_tests(name, versions(environment), environment, arguments)
 
@@ -83,8 +81,8 @@ def no_wheel(python: str) -> str:
     """Return what uv says if PyTorch does not know a Python yet, else nothing."""
     command = [find_uv_bin(), "pip", "install"]
     command += ["--dry-run", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--python", python, "--target", str(ROOT / "build" / "matrix" / "nothing")]
-    command += ["--constraints", str(ROOT / "constraints.txt"), "torch", "torchvision"]
+    command += ["--python", python, "--target", str(PROJECT / "build" / "matrix" / "nothing")]
+    command += ["--constraints", str(PROJECT / "constraints.txt"), "torch", "torchvision"]
     found = subprocess.run(command, encoding="utf-8", capture_output=True)
     return " ".join(found.stderr.split()) if found.returncode else ""
 

@@ -21,10 +21,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tests.pictures import compare, pictures, slots  # noqa: E402
+from cnnlib._files import PROJECT
+from tools.likeness import compare, pictures, slots
 
 formats: Any = nbformat  # whose functions have no types
 SECONDS = 300  # for each cell, as in `make test`
@@ -144,7 +142,7 @@ def _replace(path: Path, text: str) -> None:
 
 def main(names: Sequence[str]) -> None:
     """Refresh the notebooks of these names, or all; go on after one that fails."""
-    paths = [Path(name) for name in names] or sorted((ROOT / "notebooks").glob("*.ipynb"))
+    paths = [Path(name) for name in names] or sorted((PROJECT / "notebooks").glob("*.ipynb"))
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise SystemExit(f"no such notebook: {', '.join(missing)}")
     failures = []

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-ROOT = Path(__file__).resolve().parent.parent
+from cnnlib._files import PROJECT
+
 # For all targets alike: two files at a time, as in `make test`.
 PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider")
 MOST_NAMED = 20  # tests that failed, or reasons to skip some, that are told below the table
@@ -91,7 +92,7 @@ def run_tests(
     arguments: Sequence[str],
     *,
     variables: Mapping[str, str] | None = None,
-    folder: Path = ROOT,
+    folder: Path = PROJECT,
     before: Sequence[str] = (),
 ) -> Outcome:
     """Run pytest in sight.
@@ -105,7 +106,7 @@ def run_tests(
         folder: Where to run it.
         before: A command that runs the one that follows it.
     """
-    report = ROOT / "build" / "trials" / f"{name}.xml"
+    report = PROJECT / "build" / "trials" / f"{name}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     path = os.pathsep.join([str(binaries(environment)), os.environ.get("PATH", "")])

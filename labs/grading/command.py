@@ -8,13 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cnnlib._files import PROJECT
 from labs.grading.batch import alone, check, grade_batch
 from labs.grading.collect import HandIn, collect
 from labs.grading.files import write_whole
 from labs.grading.lab import read_lab
 from labs.grading.sandbox import SandboxError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -44,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     for command in (make, judge):
         command.add_argument(
-            "--root", type=Path, default=ROOT, help="of labs/ and build/ (default: here)"
+            "--root", type=Path, default=PROJECT, help="of labs/ and build/ (default: here)"
         )
     arguments = parser.parse_args(words)
     try:

@@ -28,10 +28,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cnnlib._files import PROJECT
 from labs.grading.lab import Lab
 from labs.grading.pipe import Data, Garbage, Gone, Late, Pipe
 
-ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "/usr /bin /sbin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives /etc/fonts"
 MEGABYTE = 2**20
 START = 120  # seconds that a process has to start
@@ -137,7 +137,7 @@ class Sandboxed(Process):
         super().__init__(limits)
         self._pidfd: int | None = None
         self._looked = 0.0
-        folder = ROOT / "labs" / "scratch" / lab.name
+        folder = PROJECT / "labs" / "scratch" / lab.name
         # `cat` holds the sandbox open, says when it is ready, and the sandbox ends with it. The
         # environment is empty: all processes of a sandbox can read that of the first one.
         read, write = os.pipe()
@@ -247,18 +247,18 @@ def _bwrap(folder: Path, limits: Limits) -> list[str]:
             command += ["--ro-bind-try", str(path), str(path)]
     python = {sys.prefix, sys.base_prefix, *(p for p in sys.path if p.endswith("-packages"))}
     data = os.environ.get("CNNLIB_DATA", "")
-    ours = [str(ROOT / name) for name in ("cnnlib", "data", "img")]
+    ours = [str(PROJECT / name) for name in ("cnnlib", "data", "img")]
     for part in [*sorted(python), *ours, data]:
         if part:
             for parent in reversed(Path(part).parents[:-1]):  # else bwrap hides them from others
                 command += ["--dir", str(parent)]
             command += ["--ro-bind-try", part, part]
     command += ["--proc", "/proc", "--dev", "/dev", *memory, "/dev/shm"]
-    command += ["--tmpfs", str(ROOT / "labs"), *memory, str(folder)]
+    command += ["--tmpfs", str(PROJECT / "labs"), *memory, str(folder)]
     return [
         *command,
         "--remount-ro",
-        str(ROOT / "labs"),
+        str(PROJECT / "labs"),
         "--remount-ro",
         "/dev",
         "--remount-ro",
@@ -297,8 +297,8 @@ def _parent() -> tuple[subprocess.Popen[bytes], socket.socket]:
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = subprocess.Popen(
         [sys.executable, "-P", "-m", "labs.grading.forks", str(there.fileno())],
-        cwd=ROOT,
-        env=_environment() | {"PYTHONPATH": str(ROOT)},
+        cwd=PROJECT,
+        env=_environment() | {"PYTHONPATH": str(PROJECT)},
         pass_fds=[there.fileno()],
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C in a terminal is for the grader, and this ends with it
@@ -334,15 +334,15 @@ class Unsafe(Process):
 
     def __init__(self, role: str, lab: Lab, limits: Limits) -> None:
         super().__init__(limits)
-        (ROOT / "build").mkdir(exist_ok=True)
-        scratch = self._open.enter_context(tempfile.TemporaryDirectory(dir=ROOT / "build"))
+        (PROJECT / "build").mkdir(exist_ok=True)
+        scratch = self._open.enter_context(tempfile.TemporaryDirectory(dir=PROJECT / "build"))
         folder = Path(scratch) / lab.name
         folder.mkdir()
         end = self._there.fileno()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "labs.grading.forks", role, str(end)],
             cwd=folder,
-            env=_environment() | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": scratch},
+            env=_environment() | {"PYTHONPATH": str(PROJECT), "IPYTHONDIR": scratch},
             pass_fds=[end],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

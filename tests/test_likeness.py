@@ -20,12 +20,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 from cnnlib import kernels
-from cnnlib.images import load_image
+from cnnlib.images import PROJECT, load_image
 from cnnlib.plotting import plot_conv, plot_convs, plot_maps
 from cnnlib.style import SIGNED
-from tests.pictures import compare, difference, pictures
+from tools.likeness import compare, difference, pictures
 
-ROOT = Path(__file__).parent.parent
 CAT, BRICKS = (load_image(f"img/{name}.png", grey=True) for name in ("cat", "bricks"))
 X, K = torch.arange(25).view(5, 5) % 4, torch.tensor([[0, 1, 2], [2, 2, 0], [0, 1, 2]])
 Draw = Callable[[], Figure]
@@ -180,6 +179,7 @@ def figure(name: str) -> Image.Image:
     return render(FIGURES[name])
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_is_seen(name: str) -> None:
     before, after = (render(draw) for draw in CHANGES[name])
@@ -190,6 +190,7 @@ def test_a_change_is_seen(name: str) -> None:
     assert np.asarray(difference(before, after)).min() == 0
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_look_of_letters_and_lines_is_forgiven(name: str, setting: str) -> None:
@@ -219,7 +220,7 @@ def test_transparent_is_white() -> None:
     assert not compare(clear, Image.new("RGB", (20, 10), "black")).alike
 
 
-# From here on: real notebooks, executed by tools/outputs.py and tested by pytest with nbval.
+# From here on: real notebooks, executed by `make outputs` and tested by pytest with nbval.
 
 FIRST = """import matplotlib.pyplot as plt
 from cnnlib import kernels
@@ -262,7 +263,7 @@ def notebook(cells: dict[str, str]) -> Any:
 def run(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *map(str, command)],
-        cwd=ROOT,
+        cwd=PROJECT,
         capture_output=True,
         encoding="utf-8",
         env={name: os.environ[name] for name in os.environ if name != "PYTEST_ADDOPTS"},
@@ -273,7 +274,7 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stored") / "course.ipynb"
     formats.write(notebook(CELLS), path)
-    result = run("tools/outputs.py", path)
+    result = run("-m", "tools.outputs", path)
     assert result.returncode == 0, result.stderr
     return path
 
@@ -342,11 +343,11 @@ def test_the_second_run_writes_the_same_bytes_and_keeps_pictures(
     by_name["hair"].source = CHANGED["hair"]
     formats.write(kept, path)
     before = path.read_bytes()
-    assert run("tools/outputs.py", path).returncode == 0
+    assert run("-m", "tools.outputs", path).returncode == 0
     assert path.read_bytes() == before
     by_name["kernel"].source = CHANGED["kernel"]
     formats.write(kept, path)
-    assert run("tools/outputs.py", path).returncode == 0
+    assert run("-m", "tools.outputs", path).returncode == 0
     after = {cell.id: cell for cell in formats.read(path, as_version=4).cells}
     for name, same in {"kernel": False, "hair": True, "axis": True}.items():
         old, new = (pictures(cells[name].outputs) for cells in (by_name, after))
@@ -359,7 +360,7 @@ def test_an_error_is_stored_where_it_is_announced_and_nowhere_else(tmp_path: Pat
     made.cells[1].metadata.tags = ["raises-exception"]
     formats.write(made, path)
     before = path.read_bytes()
-    result = run("tools/outputs.py", path)
+    result = run("-m", "tools.outputs", path)
     assert result.returncode == 1
     assert "course.ipynb, cell 3 (\"print('before')\"): IndexError: list index" in result.stderr
     assert "Traceback" not in result.stderr
@@ -368,6 +369,6 @@ def test_an_error_is_stored_where_it_is_announced_and_nowhere_else(tmp_path: Pat
 
     made.cells.pop()
     formats.write(made, path)
-    assert run("tools/outputs.py", path).returncode == 0
+    assert run("-m", "tools.outputs", path).returncode == 0
     (error,) = formats.read(path, as_version=4).cells[1].outputs
     assert error.traceback == ["ZeroDivisionError: division by zero"]

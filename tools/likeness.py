@@ -7,7 +7,7 @@ A pixel is found in the other picture if its colour lies within the range of col
 place there. That forgives smooth or hard edges of lines and letters. Text and axes may be moved by
 a pixel or two, and by different amounts: every window takes the move that suits it best. What is
 then still not found is added up in small windows (marks: letters, digits, lines) and, with a finer
-eye for colour, in large ones (areas: shades, maps). tests/test_pictures.py shows what the limits
+eye for colour, in large ones (areas: shades, maps). tests/test_likeness.py shows what the limits
 tell apart.
 """
 
