@@ -13,7 +13,7 @@ from pathlib import Path
 from sphinx.cmd.build import build_main
 
 from book.staging import LABS, LECTURES, stage
-from cnnlib._files import PROJECT
+from cnnlib._files import PROJECT, whole_folder
 
 BUILD = PROJECT / "build"
 SITE = BUILD / "site"
@@ -36,9 +36,8 @@ def build(target: Path) -> int:
         SystemExit: Sphinx had something to complain about, or the book needs a program that is
             not there. What was there before stays.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        source, html = Path(scratch, "source"), Path(scratch, "html")
+    with whole_folder(target) as html, tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "source")
         stage(PROJECT, source)
         for name in BESIDE:
             if (BUILD / name).is_dir():
@@ -56,8 +55,6 @@ def build(target: Path) -> int:
         for pattern in LEFTOVERS:
             for leftover in html.rglob(pattern):
                 leftover.unlink()
-        shutil.rmtree(target, ignore_errors=True)
-        html.replace(target)
     return len(list(target.rglob("*.html")))
 
 

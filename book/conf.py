@@ -27,7 +27,7 @@ extensions = [
     "book.maths",
     "book.pictures",
 ]
-html_math_renderer = "mathjax-html"
+html_math_renderer = "mathml"
 
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, Any] = {}

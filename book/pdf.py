@@ -5,15 +5,13 @@ What a page looks like on paper is said in book/static/print.css.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, PdfMargins, ViewportSize, sync_playwright
 
-from cnnlib._files import PROJECT
+from cnnlib._files import PROJECT, whole_folder
 from tools.browser import launch
 
 PAGES = PROJECT / "build" / "site" / "notebooks"
@@ -80,18 +78,13 @@ def print_pages(pages: Iterable[Path], folder: Path) -> None:
     pages = list(pages)
     if not pages:
         raise SystemExit("There is no lecture to print: `make site` builds the pages first.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch, "pdf")
-        made.mkdir()
+    with sync_playwright() as playwright, whole_folder(folder) as made:
         browser = launch(playwright)
         for page in pages:
             opened = open_page(browser, page)
             print_page(opened, made / f"{page.stem}.pdf")
             opened.close()
         browser.close()
-        shutil.rmtree(folder, ignore_errors=True)
-        made.replace(folder)
 
 
 def main() -> None:

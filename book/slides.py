@@ -9,7 +9,6 @@ import html
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
 from book.cutting import cut
-from book.maths import FILES, FONTS, Formulas
+from book.maths import mathml, write_font
 from book.staging import read, title
-from book.vendor import MATHJAX, REVEAL, unpack
+from book.vendor import REVEAL, unpack
+from cnnlib._files import PROJECT, whole_folder
 
-SITE = Path(__file__).resolve().parent
-ROOT = SITE.parent
-DECKS = ROOT / "build" / "slides"
+HERE = Path(__file__).parent
+DECKS = PROJECT / "build" / "slides"
 LETTERS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono")
 REVEAL_FILES = ("dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js", "LICENSE")
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
@@ -41,51 +40,42 @@ def make_decks(notebooks: Sequence[Path], folder: Path) -> None:
         notebooks: The lectures' files, in their order.
         folder: Where to; what was there before is replaced.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        mathjax, made = Path(scratch, "mathjax"), Path(scratch, "slides")
-        unpack(MATHJAX, FILES, mathjax)
-        shutil.copytree(mathjax / FONTS, made / "assets" / "mathjax")
-        formulas = Formulas(mathjax, "mathjax")
+    with whole_folder(folder) as made:
         titles = {}
         for path in notebooks:
             notebook = read(path)
             titles[f"{path.stem}.html"] = title(notebook)
-            page, pictures = deck(notebook, path.parent, formulas)
+            page, pictures = deck(notebook, path.parent)
             (made / f"{path.stem}.html").write_text(page, encoding="utf-8")
             for picture in pictures:
                 (made / "img").mkdir(exist_ok=True)
                 shutil.copyfile(picture, made / "img" / picture.name)
-        _write_assets(made / "assets", formulas.css())
-        formulas.close()
+        _write_assets(made / "assets")
         (made / "index.html").write_text(_index(titles), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        made.replace(folder)
 
 
-def deck(notebook: Any, folder: Path, formulas: Formulas) -> tuple[str, set[Path]]:
+def deck(notebook: Any, folder: Path) -> tuple[str, set[Path]]:
     """Return the page of a lecture's slides, and the picture files that it shows from img/.
 
     Args:
         notebook: The lecture, with its outputs.
         folder: Where it lies, to find its pictures and the lectures that it links.
-        formulas: What makes HTML of formulas.
     """
     pictures: set[Path] = set()
     exporter = SlidesExporter(
         config=Config(NbConvertBase={"display_data_priority": ["image/png", "text/html"]}),
-        extra_template_basedirs=[str(SITE)],
+        extra_template_basedirs=[str(HERE)],
         template_name="deck",
         exclude_anchor_links=True,
     )
-    exporter.register_filter("on_slide", lambda text: _on_slide(text, folder, formulas, pictures))
+    exporter.register_filter("on_slide", lambda text: _on_slide(text, folder, pictures))
     exporter.register_filter("inline", lambda text: re.sub(r"</?(h1|a)\b[^>]*>", "", text))
     resources = {"deck": {"title": title(notebook)}}
     page, _ = exporter.from_notebook_node(cut(notebook, folder), resources)
     return page, pictures
 
 
-def _on_slide(text: str, folder: Path, formulas: Formulas, pictures: set[Path]) -> str:
+def _on_slide(text: str, folder: Path, pictures: set[Path]) -> str:
     """Return a piece of HTML with its formulas made, and links and pictures as decks have them.
 
     A link to what is no deck is left as its text. An animation is shown as its still, until the
@@ -94,7 +84,7 @@ def _on_slide(text: str, folder: Path, formulas: Formulas, pictures: set[Path]) 
     soup = BeautifulSoup(text, "html.parser")
     for words in soup.find_all(string=re.compile(r"\$")):
         if words.find_parent(["code", "pre"]) is None:
-            made = FORMULA.sub(lambda found: _formula(found, formulas), html.escape(words))
+            made = FORMULA.sub(_formula, html.escape(words))
             words.replace_with(BeautifulSoup(made, "html.parser"))
     for link in soup.find_all("a"):
         address = str(link.get("href", ""))
@@ -114,22 +104,21 @@ def _on_slide(text: str, folder: Path, formulas: Formulas, pictures: set[Path]) 
     return str(soup)
 
 
-def _formula(found: re.Match[str], formulas: Formulas) -> str:
-    """Return the HTML of a formula that was escaped for HTML."""
+def _formula(found: re.Match[str]) -> str:
+    """Return the MathML of a formula that was escaped for HTML."""
     display, inline = (html.unescape(part or "") for part in found.groups())
-    return formulas.html(display or inline, bool(display))
+    return mathml(display or inline, bool(display))
 
 
-def _write_assets(folder: Path, maths: str) -> None:
+def _write_assets(folder: Path) -> None:
     """Put styles, scripts and fonts into a folder."""
     unpack(REVEAL, REVEAL_FILES, folder / "reveal")
-    (folder / "maths.css").write_text(maths, encoding="utf-8")
     for name in ("deck.css", "deck.js", "noscript.css"):
-        shutil.copyfile(SITE / "deck" / name, folder / name)
+        shutil.copyfile(HERE / "deck" / name, folder / name)
     code: str = HtmlFormatter(style=CODE_STYLE).get_style_defs(".highlight")
     (folder / "code.css").write_text(code, encoding="utf-8")
     fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
-    (folder / "fonts").mkdir()
+    write_font(folder / "fonts")
     for name in (*(f"{font}.ttf" for font in LETTERS), "LICENSE_DEJAVU"):
         shutil.copyfile(fonts / name, folder / "fonts" / name)
 
@@ -138,15 +127,15 @@ def _index(titles: dict[str, str]) -> str:
     entries = "\n".join(
         f'<li><a href="{name}">{html.escape(title)}</a></li>' for name, title in titles.items()
     )
-    template = (SITE / "deck" / "list.html").read_text(encoding="utf-8")
+    template = (HERE / "deck" / "list.html").read_text(encoding="utf-8")
     return template.replace("ENTRIES", entries)
 
 
 def main() -> None:
     """Make all decks."""
-    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    notebooks = sorted((PROJECT / "notebooks").glob("*.ipynb"))
     make_decks(notebooks, DECKS)
-    sys.stdout.write(f"{len(notebooks)} decks: open {DECKS.relative_to(ROOT)}/index.html\n")
+    sys.stdout.write(f"{len(notebooks)} decks: open {DECKS.relative_to(PROJECT)}/index.html\n")
 
 
 if __name__ == "__main__":

@@ -25,11 +25,6 @@ class Package:
     sha512: str
 
 
-MATHJAX = Package(
-    "mathjax",
-    "3.2.2",
-    "Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==",
-)
 REVEAL = Package(
     "reveal.js",
     "5.2.1",

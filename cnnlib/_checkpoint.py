@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from zipfile import ZipFile
 
 import torch
 
+from cnnlib._files import whole_file
 from cnnlib.parallel import by_one, process
 
 
@@ -46,22 +46,15 @@ class Checkpoint:
         self.rows = held["rows"]
 
     def write(self) -> None:
-        """Write the file beside its place, then exchange it; one of several processes does so."""
+        """Exchange the file for a new one; one of several processes does so."""
         if self.path is None or process() > 0:
             return
         held = {name: part.state_dict() for name, part in self.parts.items()}
-        beside = self.path.with_name(f"{self.path.name}.part")
         try:
-            with open(beside, "wb") as file:
+            with whole_file(self.path) as file:
                 torch.save(held | {"settings": self.settings, "rows": self.rows}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self.path)
         except OSError as error:
             raise self._unusable(error) from error
-        finally:
-            with suppress(OSError):  # it is gone if all went well
-                beside.unlink()
 
     def _read(self) -> dict[str, Any] | None:
         """Return what the file holds, if it is there and everything in it fits."""

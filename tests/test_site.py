@@ -13,6 +13,8 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
+from fontTools.ttLib import TTFont
 from PIL import Image
 
 from book import build, maths, pictures, staging
@@ -189,18 +191,15 @@ def test_a_heavy_picture_becomes_much_lighter_and_looks_the_same(tmp_path: Path)
 
 
 def sphinx(folder: Path, page: str, *settings: str) -> tuple[str, str]:
-    """Build a book of one page, without formulas; return what Sphinx says, and the page."""
+    """Build a book of one page, return what Sphinx says, and the page."""
     (folder / "source" / "index.md").write_text(page, encoding="utf-8")
-    extensions = "extensions=myst_nb,book.pictures,sphinx.ext.autodoc,sphinx.ext.mathjax"
-    options = ["-b", "html", "-q", "-c", str(BOOK), "-D", extensions]
+    options = ["-b", "html", "-q", "-c", str(BOOK)]
     result = subprocess.run(
         [
             sys.executable,
             "-m",
             "sphinx",
             *options,
-            "-D",
-            "html_math_renderer=mathjax",
             *settings,
             "source",
             "html",
@@ -283,44 +282,40 @@ def test_a_lecture_links_where_it_runs_once_there_is_an_address(
     assert "only_for_services" not in html
 
 
-@pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something in the place of Node.js that answers as maths.js does."""
-    script = tmp_path / "node.py"
-    script.write_text(
-        "import json, sys\n"
-        "for line in sys.stdin:\n"
-        "    tex = json.loads(line).get('tex')\n"
-        "    if tex == 'stop': break\n"
-        "    answer = {'html': f'<i>{tex}</i>'}\n"
-        "    if tex == '{': answer = {'error': 'Missing close brace'}\n"
-        "    if tex is None: answer = {'css': 'i {}'}\n"
-        "    print(json.dumps(answer), flush=True)\n",
-        encoding="utf-8",
-    )
-    monkeypatch.setattr(maths, "SCRIPT", script)
-    monkeypatch.setattr("shutil.which", lambda name: sys.executable)
+def test_a_formula_is_mathml() -> None:
+    made = parsed(r"\lfloor\frac{n - k}{s}\rfloor", display=True)
+    assert [tag["display"] for tag in made.select("math")] == ["block"]
+    assert [tag.text for tag in made.select("mfrac")] == ["n−ks"]
 
 
-@pytest.mark.usefixtures("node")
-def test_formulas_are_asked_one_after_the_other(tmp_path: Path) -> None:
-    formulas = maths.Formulas(tmp_path, "fonts")
-    assert formulas.html("k-1", display=False) == "<i>k-1</i>"
-    with pytest.raises(ValueError, match=r"Missing close brace in the formula \{"):
-        formulas.html("{", display=True)
-    assert formulas.html("⌊n⌋", display=True) == "<i>⌊n⌋</i>"
-    assert formulas.css() == "i {}" + maths.UNSEEN
-    with pytest.raises(RuntimeError, match="MathJax stopped"):
-        formulas.html("stop", display=True)
-    formulas.close()
+@pytest.mark.parametrize("tex", ["{", r"\frac{a}{", r"\left(x", r"\unheardof x"])
+def test_a_formula_that_is_not_understood_is_an_error(tex: str) -> None:
+    with pytest.raises(ValueError, match="in the formula " + re.escape(tex)):
+        maths.mathml(tex, display=False)
 
 
-def test_without_node_a_sentence_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(SystemExit, match=r"needs Node\.js for its formulas: install it"):
-        maths.Formulas(tmp_path, "fonts")
+def test_the_font_has_what_formulas_are_written_in(tmp_path: Path) -> None:
+    maths.write_font(tmp_path)
+    with TTFont(tmp_path / maths.FONT) as font:
+        assert "MATH" in font  # how brackets and sums grow
+        assert "Open Font License" in font["name"].getDebugName(13)
+        letters = set(font.getBestCmap())
+    for path in [*PROJECT.glob("notebooks/*.ipynb"), *PROJECT.glob("labs/source/*/*.ipynb")]:
+        for tex in formulas_of(path):
+            text = parsed(tex).text
+            assert {ord(letter) for letter in text} - {0xA0, 0x2003} <= letters, tex
+
+
+def parsed(tex: str, display: bool = False) -> BeautifulSoup:
+    return BeautifulSoup(maths.mathml(tex, display), "html.parser")
+
+
+def formulas_of(path: Path) -> list[str]:
+    """Return the formulas in the text of a notebook."""
+    cells = formats.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    return ["".join(found) for found in re.findall(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", text)]
 
 
 def test_a_book_that_fails_leaves_the_one_before(

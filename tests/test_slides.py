@@ -1,5 +1,4 @@
 import base64
-import html
 import io
 import json
 import re
@@ -20,13 +19,6 @@ new: Any = v4  # whose functions have no types
 formats: Any = nbformat
 VIEW = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "Explorer()"}
 LONG = ("A sentence of about fifty letters, again and again. " * 8).strip()  # about five lines
-
-
-class Formulas:
-    """Stands in for MathJax: writes a formula between brackets."""
-
-    def html(self, tex: str, display: bool) -> str:
-        return f"<b>{'display' if display else 'inline'}[{html.escape(tex)}]</b>"
 
 
 def picture(width: int, height: int) -> Any:
@@ -236,8 +228,7 @@ def page() -> BeautifulSoup:
         code("explore()", new.new_output("display_data", data=picture(800, 250).data | VIEW)),
         text("Said & done.", "notes"),
     ]
-    formulas: Any = Formulas()
-    made, pictures = slides.deck(new.new_notebook(cells=cells), PROJECT / "notebooks", formulas)
+    made, pictures = slides.deck(new.new_notebook(cells=cells), PROJECT / "notebooks")
     assert {path.name for path in pictures} == {"sliding-kernel.gif", "sliding-kernel-still.png"}
     return BeautifulSoup(made, "html.parser")
 
@@ -251,7 +242,7 @@ def test_a_deck_names_itself_and_its_language(page: BeautifulSoup) -> None:
 
 def test_a_deck_loads_nothing_from_elsewhere(page: BeautifulSoup) -> None:
     loaded = [tag.get("src") or tag["href"] for tag in page.select("script, link, img")]
-    assert len(loaded) == 11
+    assert len(loaded) == 10
     assert all(re.match("assets/|img/|data:", str(path)) for path in loaded)
 
 
@@ -264,10 +255,13 @@ def test_slides_nest_as_reveal_wants_them(page: BeautifulSoup) -> None:
 
 def test_formulas_are_made_but_not_in_code(page: BeautifulSoup) -> None:
     slide = page.select("section section")[1]
-    assert "It is inline[x < 1], not $y$." in slide.text
-    assert "display[x]" in slide.text
-    names = [line.decode_contents() for line in page.select(".section")]
-    assert set(names) == {"The <code>x</code> of <b>inline[x_1]</b>\n"}
+    assert "It is x<1, not $y$." in slide.text
+    assert [formula["display"] for formula in slide.select(".text math")] == [
+        "inline",
+        "inline",
+        "block",
+    ]
+    assert {line.text for line in page.select(".section")} == {"The x of x1\n"}
 
 
 def test_links_lead_to_decks_or_away_or_are_text(page: BeautifulSoup) -> None:

@@ -7,10 +7,8 @@ picture that looks like the stored one is not replaced.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager
 
-from cnnlib._files import PROJECT
+from cnnlib._files import PROJECT, write_whole
 from tools.likeness import compare, pictures, slots
 
 formats: Any = nbformat  # whose functions have no types
@@ -68,7 +66,7 @@ def refresh(path: Path) -> None:
                 continue
             cell.outputs = _tidy(cell.outputs)
             _keep_pictures(old.outputs, cell.outputs)
-    _replace(path, formats.writes(notebook).rstrip("\n") + "\n")
+    write_whole(path, formats.writes(notebook).rstrip("\n") + "\n")
 
 
 def _execute(notebook: Any, path: Path) -> None:
@@ -125,19 +123,6 @@ def _keep_pictures(stored: list[Any], fresh: list[Any]) -> None:
     ):
         if name == as_name and compare(a, b).alike:
             to[name] = data[name]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that an interruption leaves the old or the new one, whole."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        shutil.copymode(path, name)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def main(names: Sequence[str]) -> None:

@@ -24,8 +24,8 @@ from pathlib import Path
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
+from cnnlib._files import write_whole
 from labs.grading.collect import HandIn
-from labs.grading.files import write_whole
 from labs.grading.grade import Result, grade
 from labs.grading.lab import Lab
 from labs.grading.sandbox import SandboxError

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnnlib._files import PROJECT
+from cnnlib._files import PROJECT, write_whole
 from labs.grading.batch import alone, check, grade_batch
 from labs.grading.collect import HandIn, collect
-from labs.grading.files import write_whole
 from labs.grading.lab import read_lab
 from labs.grading.sandbox import SandboxError
 

@@ -19,7 +19,7 @@ from nbgrader import api, preprocessors
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.dbutil import ALEMBIC_DIR
 
-from labs.grading.files import write_whole
+from cnnlib._files import write_whole
 from labs.grading.grade import Result
 from labs.grading.lab import Lab
 from labs.grading.pipe import clean

@@ -8,10 +8,10 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from cnnlib._files import write_whole
 from labs.grading.batch import Outcome
 from labs.grading.collect import HandIn
 from labs.grading.feedback import page
-from labs.grading.files import write_whole
 from labs.grading.grade import Result
 from labs.grading.gradebook import Book, open_gradebook
 from labs.grading.lab import Lab

@@ -9,13 +9,14 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbgrader import preprocessors as steps
+
+from cnnlib._files import whole_file, whole_folder
 
 formats: Any = nbformat  # whose functions have no types
 # In the order of nbgrader's own `generate_assignment`; what stands in BLANK keeps hidden checks.
@@ -64,8 +65,7 @@ def release(root: Path) -> Path:
     sources = sorted(labs.glob("source/*/*.ipynb"))
     if not sources:
         raise ValueError(f"expected labs in {labs / 'source'}, such as lab1/lab1.ipynb, got none")
-    with tempfile.TemporaryDirectory(dir=labs) as folder:
-        fresh = Path(folder, "release")
+    with whole_folder(labs / "release") as fresh:
         for source in sources:
             target = fresh / source.parent.name / source.name
             if not target.parent.exists():
@@ -74,8 +74,6 @@ def release(root: Path) -> Path:
             notebook = public(source)
             _search(notebook, source)
             formats.write(notebook, target)
-        shutil.rmtree(labs / "release", ignore_errors=True)
-        os.replace(fresh, labs / "release")
     return _archive(root)
 
 
@@ -126,7 +124,6 @@ def _search(notebook: Any, source: Path) -> None:
 def _archive(root: Path) -> Path:
     path = root / "build" / f"{ARCHIVE}.zip"
     path.parent.mkdir(exist_ok=True)
-    fresh = path.with_suffix(".new")
     members = {name: root / name for name in _files(root)}
     members |= {
         file.relative_to(root).as_posix(): file
@@ -134,13 +131,12 @@ def _archive(root: Path) -> Path:
         if file.is_file()
     }
     members["README.md"] = root / "labs" / "student.md"
-    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):
             # The time and the rights are fixed, so that the same files make the same bytes.
             info = zipfile.ZipInfo(f"{ARCHIVE}/{name}", (1980, 1, 1, 0, 0, 0))
             info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(info, members[name].read_bytes())
-    os.replace(fresh, path)
     return path
 
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cnnlib.style import FOCUS, INPUT, KERNEL, OUTPUT, PADDING, in_style
-from labs.grading.files import harmless_field
 from labs.grading.grade import Result
 from labs.grading.lab import Check, Lab
+from labs.grading.safe import harmless_field
 
 # How much of a question's points a student has; None is what a person has yet to decide.
 SHARES = {"all": OUTPUT, "some": KERNEL, "none": FOCUS, "not graded yet": PADDING}

@@ -1,4 +1,4 @@
-"""Make what a student wrote safe to show in the browser of somebody else.
+"""Make what a student wrote safe to show in the browser, or the spreadsheet, of somebody else.
 
 Markdown is cleaned of everything that could run or load something. Of outputs, only text and
 pictures stay. Neither nbgrader's formgrader nor our own page has to be trusted to do so.
@@ -97,3 +97,9 @@ def _output(output: Any) -> Any:
         if isinstance(content, str) and re.fullmatch(r"[\w+/=\s]+", content, re.ASCII):
             data[kind] = content
     return formats.v4.new_output("display_data", data)
+
+
+def harmless_field(field: str) -> str:
+    """Return text that no spreadsheet takes for a formula, in one line."""
+    line = " ".join(field.split())
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line

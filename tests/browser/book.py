@@ -121,14 +121,13 @@ READ = r"""() => {
     const shown = (element) => element.getClientRects().length > 0
         && [...element.getClientRects()].some((box) => box.width > 1 && box.height > 1);
     const prose = document.body.cloneNode(true);
-    prose.querySelectorAll("pre, code, script, style, mjx-container").forEach((e) => e.remove());
+    prose.querySelectorAll("pre, code, script, style, math").forEach((e) => e.remove());
     const formulas = all(".math").filter((math) => !math.closest("details:not([open])"));
     return {
         ids: all("[id]").map((element) => element.id),
         links: all("a[href], area[href]").map((link) => link.href),
         formulas: [
-            formulas.filter((f) => f.querySelector("mjx-container") && shown(f)
-                && !f.querySelector("mjx-merror, [data-mjx-error]")).length,
+            formulas.filter((f) => f.querySelector("math") && shown(f)).length,
             formulas.length,
         ],
         raw: prose.textContent.match(/\$[^$\n]{1,80}\$|\\\(|\\\[|\\frac|\\lfloor/g) ?? [],

@@ -24,7 +24,7 @@ formats: Any = nbformat  # whose functions have no types
 
 # What paper would cut: boxes wider than the sheet, and lines of code wider than their box.
 CUT = """() => [...document.querySelectorAll(".bd-article, .bd-article *")].filter((element) => {
-    if (element.parentElement.closest("mjx-container, svg")) return false;
+    if (element.parentElement.closest("math, svg")) return false;
     const box = element.getBoundingClientRect();
     const scrolled = element.clientWidth && element.scrollWidth > element.clientWidth + 1
         && !element.closest(".math") && getComputedStyle(element).display !== "inline";

@@ -235,7 +235,7 @@ def test_without_scripts_all_is_there(name: str, address: str, browser: Browser)
         code: [...document.querySelectorAll("article pre")].filter(
             (pre) => pre.getClientRects().length > 0).map((pre) => pre.innerText),
         words: document.querySelector("article").innerText.split(/\\s+/).length,
-        formulas: document.querySelectorAll("article mjx-container").length,
+        formulas: document.querySelectorAll("article math").length,
         pictures: [...document.querySelectorAll("article img")].filter(
             (image) => image.getBoundingClientRect().width > 20).length,
     })"""
