@@ -47,7 +47,8 @@ COMPLAINTS = r"""() => {
         const block = getComputedStyle(element).display !== "inline";
         if (block && !element.closest("math") && element.clientWidth && (
             element.scrollWidth > element.clientWidth + 1
-            || element.scrollHeight > element.clientHeight + 1
+            || element.scrollHeight > element.clientHeight
+                + (element.querySelector("math") ? 6 : 1) // room that its font has below letters
         )) found.push(`${name(element)} is cut`);
     }
     const texts = document.createTreeWalker(slide, NodeFilter.SHOW_TEXT);
