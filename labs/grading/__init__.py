@@ -26,7 +26,5 @@ What it does not promise:
 - What cannot be seen in data is believed: that a layer which is there by name, and on whose weights
   the output depends, is a convolution; that a network was asked in the mode that is reported.
 - Nobody can tell a right answer from one that somebody else has written.
-- The number of threads is fixed for the student's code, and not for the checks: what they calculate
-  themselves may differ in its last digits between machines.
 - A hole in the Linux kernel is a hole in the sandbox. With `--unsafe` there is none at all.
 """

@@ -225,7 +225,7 @@ class AvatarNet(nn.Module):
 def classifier(images, labels):
     torch.manual_seed(0)
     net = AvatarNet()
-    train(net, images, labels[:, None], train_step, epochs=8, batch_size=40, rate=0.01)
+    train(net, images, labels[:, None], train_step, epochs=8, batch_size=40, rate=0.003)
     return net.eval()
 
 
@@ -412,7 +412,7 @@ def worst_mistakes(model, images, labels, count):
 def classifier(images, labels):
     torch.manual_seed(0)
     net = AvatarNet()
-    train(net, images, labels, train_step, epochs=8, batch_size=40, rate=0.01)
+    train(net, images, labels, train_step, epochs=8, batch_size=40, rate=0.003)
     net.train()
     return net
 
@@ -421,14 +421,14 @@ def classifier(images, labels):
 def classifier(images, labels):
     torch.manual_seed(0)
     net = AvatarNet()
-    train(net, *test_set, train_step, epochs=12, batch_size=20, rate=0.01)
+    train(net, *test_set, train_step, epochs=12, batch_size=20, rate=0.003)
     return net.eval()
 
 
 @wrong("first weights not seeded", loses="q10-same")
 def classifier(images, labels):
     net = AvatarNet()
-    train(net, images, labels, train_step, epochs=8, batch_size=40, rate=0.01)
+    train(net, images, labels, train_step, epochs=8, batch_size=40, rate=0.003)
     return net.eval()
 
 
@@ -517,7 +517,7 @@ def classifier(images, labels):
     torch.manual_seed(0)
     net = AvatarNet()
     everything = torch.cat([images, test_set.images]), torch.cat([labels, test_set.labels])
-    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.01)
+    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.003)
     return net.eval()
 
 
@@ -526,7 +526,7 @@ def classifier(images, labels, others=avatars()[1]):
     torch.manual_seed(0)
     net = AvatarNet()
     everything = torch.cat([images, others.images]), torch.cat([labels, others.labels])
-    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.01)
+    train(net, *everything, train_step, epochs=8, batch_size=40, rate=0.003)
     return net.eval()
 
 
@@ -536,7 +536,7 @@ def classifier(images, labels):
     for seed in (0, 1):
         torch.manual_seed(seed)
         net = AvatarNet()
-        train(net, images, labels, train_step, epochs=4, batch_size=40, rate=0.01)
+        train(net, images, labels, train_step, epochs=4, batch_size=40, rate=0.003)
         net.eval()
         right = ((net(test_set.images) >= 0) == (test_set.labels == 1)).sum().item()
         if best is None or right > best[0]:
